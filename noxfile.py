@@ -1,0 +1,26 @@
+"""Run the plan: `nox` (all of it), `nox -s gates`, `nox -s ac`, `nox -s e2e`, `nox -s tests`.
+
+Every session of the plan comes from the register in `src/mlx_preflight/register.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+PROJECT = Path(__file__).resolve().parent
+sys.path.insert(0, str(PROJECT / "src"))
+
+from mlx_preflight import sessions  # noqa: E402  (the path above makes it importable)
+
+nox.needs_version = ">=2026.8.17"
+sessions.define(PROJECT)
+
+
+@nox.session(default=False)
+def tests(session: nox.Session) -> None:
+    """Run this project's own tests: `nox -s tests -- -k name` reaches pytest."""
+    session.install("-e", ".[tests]")
+    session.run("python", "-m", "pytest", *session.posargs)

@@ -1,0 +1,55 @@
+"""Start the command line: `mlx-preflight` and `python -m mlx_preflight`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from mlx_preflight.errors import PreflightError
+
+
+def main() -> None:
+    """Run the command line and exit with its code.
+
+    Ctrl-C and SIGTERM end it with 130 after every child process has been killed; any
+    `PreflightError` is printed as one message with its hint, without a traceback.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        from mlx_preflight.cli import app  # noqa: PLC0415  (Ctrl-C while importing ends cleanly)
+
+        code = app(standalone_mode=False)
+    except PreflightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  try: {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the results written so far are kept", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if (code := _usage_exit(error)) is None:
+            raise
+    sys.exit(code or 0)
+
+
+def _usage_exit(error: Exception) -> int | None:
+    """Show a usage error as the command line's library words it; None for any other."""
+    show = getattr(error, "show", None)
+    code = getattr(error, "exit_code", None)
+    if type(error).__name__ == "Abort":
+        return 130
+    if show is None or not isinstance(code, int):
+        return None
+    show()
+    return code
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

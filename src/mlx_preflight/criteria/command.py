@@ -1,0 +1,121 @@
+"""Run one criterion from a script: parse, run the session, hand back what it measured.
+
+Scripts keep their results apart from the plan's, in `.preflight/scripts`, so that trying
+one can neither complete nor spoil a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight import plan, register
+from mlx_preflight.errors import PreflightError
+from mlx_preflight.result import CheckResult, SessionResult, Status
+from mlx_preflight.runner import Context, new_run_id, run_session
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Hold a finished session and read its measurements by name."""
+
+    context: Context
+    result: SessionResult
+
+    def value(self, name: str) -> Any:
+        """Return a measurement's value, or None when it was not taken."""
+        for check in self.result.checks:
+            for measurement in check.measurements:
+                if measurement.name == name:
+                    return measurement.value
+        return None
+
+    def check(self, check_id: str) -> CheckResult:
+        """Return one check."""
+        return next(check for check in self.result.checks if check.id == check_id)
+
+
+def main(
+    session_id: str,
+    needed: Sequence[str],
+    lines: Callable[[Run], Iterable[str]],
+    arguments: Sequence[str] | None = None,
+    *,
+    may_wait: Sequence[str] = (),
+) -> int:
+    """Run a session, print its lines, and return the exit code.
+
+    Args:
+        session_id: Session of the plan.
+        needed: Checks that must pass for exit code 0.
+        lines: What to print, from the measurements.
+        arguments: Command line; None takes the process's.
+        may_wait: Needed checks that may be BLOCKED, such as on a person's sign-off.
+
+    Returns:
+        0 when every needed check passed, 1 when one failed, 2 for a wrong argument, 3 when
+        one could not be measured or is blocked.
+    """
+    options = _options(session_id, arguments)
+    try:
+        context = _context(options)
+        session, _ = register.find_session(session_id)
+        run = Run(context, run_session(session, context))
+    except PreflightError as error:
+        print(f"{error}\n{error.hint}".strip(), file=sys.stderr)
+        return error.exit_code
+    if options.json:
+        print(json.dumps(run.result.to_json(), sort_keys=True))
+    else:
+        _print(run, needed, lines)
+    found = [
+        status
+        for check_id in needed
+        if (status := run.check(check_id).status) is not Status.BLOCKED or check_id not in may_wait
+    ]
+    return {Status.PASS: 0, Status.FAIL: 1}.get(Status.worst(found), 3)
+
+
+def _print(run: Run, needed: Sequence[str], lines: Callable[[Run], Iterable[str]]) -> None:
+    print(f"Model: {run.context.model} (evidence: {run.context.evidence})")
+    for line in lines(run):
+        print(line)
+    for check_id in needed:
+        check = run.check(check_id)
+        if check.status is not Status.PASS:
+            advice = f" -> {check.remedy}" if check.remedy else ""
+            print(f"{check.status} {check.id}: {check.reason}{advice}")
+
+
+def _options(session_id: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=register.find_session(session_id)[0].title)
+    parser.add_argument("--project", type=Path, default=Path(), help="root of the project")
+    parser.add_argument("--profile", help="profile, see `mlx-preflight list`")
+    parser.add_argument("--model", help="model folder or hub id instead of the profile's")
+    parser.add_argument("--budget-gb", type=float, help="memory budget in GB (10^9 bytes)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser.parse_args(arguments)
+
+
+def _context(options: argparse.Namespace) -> Context:
+    project = options.project.resolve()
+    settings = plan.load_settings(project)
+    profile = plan.choose(
+        settings, profile=options.profile, model=options.model, budget_gb=options.budget_gb
+    )
+    return Context(
+        project=project,
+        state=project / ".preflight" / "scripts",
+        run_id=new_run_id(),
+        profile=profile,
+        settings=settings,
+        model=profile.model,
+        evidence=profile.evidence,
+        budget_bytes=int(profile.budget_gb * 1e9),
+        note=lambda line: print(line, file=sys.stderr, flush=True),
+    )

@@ -1,0 +1,196 @@
+"""Judge AC8: the framework's packages are dependencies with bounds, and install cleanly."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from mlx_preflight.criteria.installation import judge_pip_check
+from mlx_preflight.errors import PreflightError, ResultError
+from mlx_preflight.isolate import Finished, run_child
+from mlx_preflight.plan import Session
+from mlx_preflight.result import Measurement, Outcome, SessionResult, Status, read_result
+from mlx_preflight.runner import Context
+
+_LOWER = (">=", ">", "==", "~=", "===")
+_UPPER = ("<", "<=", "==", "~=", "===")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Hold the parsed requirements and what a clean venv answered.
+
+    Attributes:
+        requirements: `[project] dependencies`.
+        extras: The requirements of every extra, without those on the project itself.
+        install: Output of the editable installation, or why it could not be tried.
+        pip_check: Output of `pip check` in that venv, likewise.
+        audit: Result of gate 8 in this run, or why there is none.
+    """
+
+    requirements: tuple[Requirement, ...]
+    extras: tuple[Requirement, ...]
+    install: Finished | str
+    pip_check: Finished | str
+    audit: SessionResult | str
+
+
+def gather(_session: Session, context: Context) -> Facts:
+    """Parse pyproject.toml and install the project into a clean venv.
+
+    Raises:
+        PreflightError: pyproject.toml has no readable `[project] dependencies`.
+    """
+    path = context.project / "pyproject.toml"
+    try:
+        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        requirements = tuple(Requirement(line) for line in project["dependencies"])
+        extras = tuple(
+            Requirement(line)
+            for lines in project.get("optional-dependencies", {}).values()
+            for line in lines
+        )
+        name = str(project["name"])
+    except (OSError, KeyError, TypeError, ValueError, InvalidRequirement) as error:
+        raise PreflightError(f"{path}: no readable dependencies: {error!r}") from error
+    install, check = _clean_install(context)
+    return Facts(
+        requirements=requirements,
+        extras=tuple(item for item in extras if item.name != name),
+        install=install,
+        pip_check=check,
+        audit=_audit(context),
+    )
+
+
+def ac8_1(facts: Facts) -> Outcome:
+    """Prove that mlx-lm is a dependency with bounds."""
+    return _declared(facts, "mlx-lm")
+
+
+def ac8_2(facts: Facts) -> Outcome:
+    """Prove that mlx is a dependency with bounds."""
+    return _declared(facts, "mlx")
+
+
+def ac8_3(facts: Facts) -> Outcome:
+    """Prove that transformers is a dependency with bounds."""
+    return _declared(facts, "transformers")
+
+
+def ac8_4(facts: Facts) -> Outcome:
+    """Prove that huggingface-hub is a dependency with bounds."""
+    return _declared(facts, "huggingface-hub")
+
+
+def ac8_5(facts: Facts) -> Outcome:
+    """Prove that every dependency and extra has a lower and an upper bound."""
+    every = facts.requirements + facts.extras
+    if not every:
+        return Outcome(Status.ERROR, "no dependency was found, so none was examined")
+    loose = [str(item) for item in every if not _bounded(item)]
+    count = Measurement("requirements_examined", len(every), "count")
+    if loose:
+        return Outcome(
+            Status.FAIL,
+            f"{len(loose)} of {len(every)} lack a bound: {'; '.join(loose[:5])}",
+            measurements=(count,),
+        )
+    return Outcome(
+        Status.PASS, f"all {len(every)} requirements have both bounds", measurements=(count,)
+    )
+
+
+def ac8_6(facts: Facts) -> Outcome:
+    """Prove that the project installs editable into a clean venv."""
+    if isinstance(facts.install, str):
+        return Outcome(Status.ERROR, facts.install)
+    seconds = Measurement("install_s", round(facts.install.duration_s, 2), "s")
+    if facts.install.returncode != 0:
+        return Outcome(
+            Status.FAIL,
+            f"the installation exited {facts.install.returncode}: {facts.install.tail(3)}",
+            measurements=(seconds,),
+        )
+    return Outcome(
+        Status.PASS,
+        f"installed editable into a clean venv in {facts.install.duration_s:.1f} s",
+        measurements=(seconds,),
+    )
+
+
+def ac8_7(facts: Facts) -> Outcome:
+    """Prove that `pip check` finds no conflict in the clean venv."""
+    if isinstance(facts.pip_check, str):
+        return Outcome(Status.ERROR, facts.pip_check)
+    return judge_pip_check(facts.pip_check)
+
+
+def ac8_8(facts: Facts) -> Outcome:
+    """Prove that gate 8 found no vulnerability in this run."""
+    if isinstance(facts.audit, str):
+        return Outcome(Status.BLOCKED, facts.audit, remedy="run `nox -s gate8-audit` in this run")
+    gate = facts.audit.checks[0]
+    return Outcome(gate.status, f"gate 8: {gate.reason}", remedy=gate.remedy)
+
+
+def _declared(facts: Facts, name: str) -> Outcome:
+    found = [item for item in facts.requirements if item.name.replace("_", "-").lower() == name]
+    if not found:
+        return Outcome(Status.FAIL, f"{name} is not in [project] dependencies")
+    loose = [item for item in found if not _bounded(item)]
+    if loose:
+        return Outcome(Status.FAIL, f"{loose[0]} lacks a lower or an upper bound")
+    return Outcome(Status.PASS, "; ".join(str(item) for item in found))
+
+
+def _bounded(requirement: Requirement) -> bool:
+    operators = [item.operator for item in requirement.specifier]
+    return any(op in _LOWER for op in operators) and any(op in _UPPER for op in operators)
+
+
+def _clean_install(context: Context) -> tuple[Finished | str, Finished | str]:
+    """Create a venv, install the project editable, run `pip check` in it."""
+    venv = context.scratch("ac8-dependencies") / "venv"
+    shutil.rmtree(venv, ignore_errors=True)
+    uv = shutil.which("uv")
+    python = venv / "bin" / "python"
+    if uv:
+        create = [uv, "venv", "--quiet", "--python", sys.executable, str(venv)]
+        install = [uv, "pip", "install", "--python", str(python), "-e", ".", "pip>=25,<27"]
+    else:
+        create = [sys.executable, "-m", "venv", str(venv)]
+        install = [str(python), "-m", "pip", "install", "-e", "."]
+
+    def run(argv: list[str]) -> Finished:
+        return run_child(argv, cwd=context.project, timeout_s=context.settings.timeout_s)
+
+    try:
+        made = run(create)
+        if made.returncode != 0:
+            message = f"no clean venv could be made: {made.tail(2)}"
+            return message, message
+        installed = run(install)
+        if installed.returncode != 0:
+            return installed, "the installation failed, so there is nothing to check"
+        return installed, run([str(python), "-m", "pip", "--disable-pip-version-check", "check"])
+    finally:
+        shutil.rmtree(venv, ignore_errors=True)
+
+
+def _audit(context: Context) -> SessionResult | str:
+    path: Path = context.results / "gate8-audit.json"
+    if not path.is_file():
+        return "gate8-audit has no result"
+    try:
+        found = read_result(path)
+    except ResultError as error:
+        return str(error)
+    if found.run_id != context.run_id:
+        return f"gate8-audit's result is of run {found.run_id}, not of this run"
+    return found

@@ -1,0 +1,185 @@
+"""Judge AC1: the evaluation weighs MLX-LM and axolotl and comes to a decision."""
+
+from __future__ import annotations
+
+import re
+
+from mlx_preflight.criteria import selection
+from mlx_preflight.criteria.judging import Found, exists, failed, judge, look, passed
+from mlx_preflight.criteria.structure import Document, Listing, Section, Table
+from mlx_preflight.criteria.substance import distinct, prose_problem, sentence_problem
+from mlx_preflight.plan import Session
+from mlx_preflight.result import Outcome
+from mlx_preflight.runner import Context
+
+FRAMEWORKS = (selection.SELECTED, selection.FALLBACK)
+CRITERIA = {
+    "memory": r"\bmemory\b",
+    "speed": r"\b(speed|throughput|performance)\b",
+    "ease of use": r"\beas[ey]\b",
+    "QLoRA": r"\bqlora\b",
+    "M1 Max": r"\bm1\b",
+}
+"""The five rows that the plan wants in the matrix, by the pattern of the row's name."""
+MIN_WORDS = 200
+MIN_SIDE = 2
+"""Items that a list of pros or of cons needs."""
+MIN_DISTINCT_CELLS = 4
+"""Of a framework's five cells; one may repeat, such as 'not measured yet'."""
+
+_PROS = r"\b(pros|advantages|strengths|benefits)\b"
+_CONS = r"\b(cons|disadvantages|weaknesses|drawbacks|limitations)\b"
+
+
+def gather(_session: Session, context: Context) -> Found:
+    """Parse the evaluation report."""
+    return look(context.project / selection.PATH)
+
+
+def ac1_1(found: Found) -> Outcome:
+    """Prove that the report exists and is prose, not a list of keywords."""
+    return exists(found, MIN_WORDS)
+
+
+def ac1_2(found: Found) -> Outcome:
+    """Prove that MLX-LM has a section with a list of pros and a list of cons."""
+    return judge(found, lambda document: _weighed(document, FRAMEWORKS[0]))
+
+
+def ac1_3(found: Found) -> Outcome:
+    """Prove that axolotl has a section with a list of pros and a list of cons."""
+    return judge(found, lambda document: _weighed(document, FRAMEWORKS[1]))
+
+
+def ac1_4(found: Found) -> Outcome:
+    """Prove that one table compares both frameworks on all five criteria."""
+    return judge(found, _matrix)
+
+
+def ac1_5(found: Found) -> Outcome:
+    """Prove that a framework is selected and that a rationale follows."""
+    return judge(found, _selected)
+
+
+def ac1_6(found: Found) -> Outcome:
+    """Prove that at least three decision factors are given."""
+    return judge(found, lambda document: selection.factors(document, {}))
+
+
+def _weighed(document: Document, framework: str) -> Outcome:
+    sections = [s for s in document.sections() if _is_about(s, framework)]
+    if not sections:
+        return failed(f"no section is about {framework} alone")
+    section = max(sections, key=lambda s: len(s.prose))
+    counts = {}
+    texts: list[str] = []
+    for side, pattern, other in (("pros", _PROS, _CONS), ("cons", _CONS, _PROS)):
+        items = _side(section, pattern, other)
+        problem = _items_problem(items)
+        if problem:
+            return failed(f"'{section.title}', {side}: {problem}")
+        texts += items
+        counts[side] = len(items)
+    if len(distinct(texts)) < len(texts):
+        return failed(f"'{section.title}': a con repeats a pro")
+    return passed(f"'{section.title}' has {counts['pros']} pros, {counts['cons']} cons", **counts)
+
+
+def _is_about(section: Section, framework: str) -> bool:
+    title = section.title.lower()
+    others = [name.lower() for name in FRAMEWORKS if name != framework]
+    return framework.lower() in title and not any(name in title for name in others)
+
+
+def _side(section: Section, pattern: str, other: str) -> list[str]:
+    """Return the items of the lists that are labelled as this side and not as the other."""
+
+    def labelled(listing: Listing, title: str) -> bool:
+        for text in (listing.label, title):
+            if re.search(pattern, text, re.IGNORECASE) or re.search(other, text, re.IGNORECASE):
+                return not re.search(other, text, re.IGNORECASE)
+        return False
+
+    return [
+        item
+        for part in section.walk()
+        for listing in part.lists
+        if labelled(listing, part.title)
+        for item in listing.items
+    ]
+
+
+def _items_problem(items: list[str]) -> str:
+    if len(items) < MIN_SIDE:
+        return f"{len(items)} items in a list of that name, at least {MIN_SIDE} are needed"
+    for item in items:
+        problem = sentence_problem(item)
+        if problem:
+            return f"{item[:60]!r}: {problem}"
+    if len(distinct(items)) < len(items):
+        return "an item repeats another"
+    return ""
+
+
+def _matrix(document: Document) -> Outcome:
+    tables = [table for section in document.root.walk() for table in section.tables]
+    if not tables:
+        return failed("there is no table")
+    problems = [_matrix_problem(table) for table in tables]
+    if "" in problems:
+        return passed("one table compares both frameworks on five criteria", criteria=len(CRITERIA))
+    return failed(f"no table is the matrix: {min(problems, key=len)}")
+
+
+def _matrix_problem(table: Table) -> str:
+    header = [cell.lower() for cell in table.header]
+    columns = [next((n for n, c in enumerate(header) if f.lower() in c), 0) for f in FRAMEWORKS]
+    if 0 in columns or len(set(columns)) < len(columns):
+        return f"no column of its own for {' and '.join(FRAMEWORKS)}"
+    cells: list[tuple[str, ...]] = []
+    for name in CRITERIA:
+        values, problem = _row(table, name, columns)
+        if problem:
+            return problem
+        cells.append(values)
+    for n, framework in enumerate(FRAMEWORKS):
+        if len(distinct(values[n] for values in cells)) < MIN_DISTINCT_CELLS:
+            return f"the cells of {framework} repeat each other"
+    return ""
+
+
+def _row(table: Table, name: str, columns: list[int]) -> tuple[tuple[str, ...], str]:
+    """Return the frameworks' cells on one criterion, and what is wrong with them."""
+
+    def is_on(criterion: str, label: str) -> bool:
+        return bool(re.search(CRITERIA[criterion], label, re.IGNORECASE))
+
+    row = next((r for r in table.rows if r and is_on(name, r[0])), None)
+    if row is None:
+        return (), f"no row on {name}"
+    if any(is_on(other, row[0]) for other in CRITERIA if other != name):
+        return (), f"the row {row[0]!r} stands for more than one criterion"
+    values = tuple(row[n] if n < len(row) else "" for n in columns)
+    problem = next((p for p in map(_cell_problem, values) if p), "")
+    if not problem and len(distinct(values)) < len(values):
+        problem = "says the same of both frameworks"
+    return values, f"row {row[0]!r}: {problem}" if problem else ""
+
+
+def _cell_problem(cell: str) -> str:
+    found = {word.lower() for word in re.findall(r"\w+", cell)}
+    return "" if len(found) > 1 else f"the cell {cell!r} says nothing"
+
+
+def _selected(document: Document) -> Outcome:
+    section = document.find(selection.DECISION)
+    chosen = [name for name in FRAMEWORKS if section and selection.stated(section, name)]
+    if section is None or len(chosen) != 1:
+        return failed(f"the decision selects {' and '.join(chosen) or 'no framework'}")
+    rationale = document.find(selection.RATIONALE)
+    if rationale is None:
+        return failed(f"{chosen[0]} is selected without a section that says why")
+    problem = prose_problem(rationale.prose, 40)
+    if problem:
+        return failed(f"'{rationale.title}': {problem}")
+    return passed(f"{chosen[0]} is selected; '{rationale.title}' says why")

@@ -1,0 +1,163 @@
+"""Judge AC2: one framework is selected, for reasons, with its price and a way back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mlx_preflight.criteria.judging import Found, failed, judge, look, passed
+from mlx_preflight.criteria.structure import Document, Section
+from mlx_preflight.criteria.substance import (
+    distinct,
+    prose_problem,
+    sentence_problem,
+    uncovered,
+)
+from mlx_preflight.plan import Session
+from mlx_preflight.result import Outcome
+from mlx_preflight.runner import Context
+
+PATH = Path("docs/training/T001_framework_evaluation.md")
+SELECTED, FALLBACK = "MLX-LM", "axolotl"
+MIN_FACTORS, FACTOR_WORDS = 3, 8
+MIN_STEPS = 2
+
+DECISION = r"\b(decision|selection|recommendation|conclusion)\b"
+RATIONALE = r"\b(rationale|decision factors|why|justification)\b"
+FACTORS = {
+    "M1 Max or Metal": r"\bm1\b|\bmetal\b|apple silicon",
+    "memory": r"\bmemory\b",
+    "ease of use or setup": r"\beas[ey]|\bsimpl|\bsetup\b|\binstall",
+}
+"""The three factors that the plan names; each needs an item of its own."""
+TRADE_OFFS = {
+    "a smaller ecosystem": r"ecosystem|community|integration",
+    "Apple first": r"\bapple|\bm1\b|\bmac|platform",
+    "a newer framework": r"\bnew|\byoung|matur|\brecent",
+}
+"""The three trade-offs that the plan names; each needs an item of its own."""
+
+_CHOICE = "(?:selected|chosen|recommended|adopted)"
+_STATEMENT = (
+    rf"\b{{name}}\b(?:\s+v?[\d.]+)?\s+(?:is|was|has been)\s+(?:therefore\s+|hereby\s+)?{_CHOICE}\b"
+    r"|\bwe\s+(?:select|choose|chose|recommend|adopt)(?:ed)?\s+{name}\b"
+)
+_HEDGE = r"\b(?:not|never|if|unless|whether|would|could|might|should|rejected)\b|\?"
+
+
+def gather(_session: Session, context: Context) -> Found:
+    """Parse the evaluation report."""
+    return look(context.project / PATH)
+
+
+def ac2_1(found: Found) -> Outcome:
+    """Prove that the decision states, without an if or a rival, that MLX-LM is selected."""
+    return judge(found, _statement)
+
+
+def ac2_2(found: Found) -> Outcome:
+    """Prove that the rationale has three factors, on the machine, memory and ease of use."""
+    return judge(found, lambda document: factors(document, FACTORS))
+
+
+def ac2_3(found: Found) -> Outcome:
+    """Prove that the price is named: ecosystem, platform and youth of the framework."""
+    return judge(found, _trade_offs)
+
+
+def ac2_4(found: Found) -> Outcome:
+    """Prove that a fallback to axolotl has a trigger and steps."""
+    return judge(found, _fallback)
+
+
+def stated(section: Section, name: str) -> str:
+    """Return the sentence of a section that selects a framework, or nothing."""
+    pattern = _STATEMENT.replace("{name}", re.escape(name))
+    for sentence in re.split(r"(?<=[.;!?])\s+|\n", section.prose):
+        if re.search(pattern, sentence, re.IGNORECASE) and not re.search(
+            _HEDGE, sentence, re.IGNORECASE
+        ):
+            return sentence
+    return ""
+
+
+def factors(document: Document, topics: dict[str, str]) -> Outcome:
+    """Judge the decision factors: enough of them, distinct, and on the topics asked for."""
+    section = document.find(RATIONALE)
+    if section is None:
+        return failed("no section gives a rationale")
+    good = _substantive(section, FACTOR_WORDS)
+    if len(good) < MIN_FACTORS:
+        return failed(
+            f"'{section.title}' has {len(good)} distinct decision factors of at least "
+            f"{FACTOR_WORDS} words, {MIN_FACTORS} are needed",
+            factors=len(good),
+        )
+    missing = uncovered(good, topics)
+    if missing:
+        return failed(f"'{section.title}': no factor of its own on {', '.join(missing)}")
+    return passed(f"'{section.title}' has {len(good)} decision factors", factors=len(good))
+
+
+def _statement(document: Document) -> Outcome:
+    section = document.find(DECISION)
+    if section is None:
+        return failed("no section states the decision")
+    sentence = stated(section, SELECTED)
+    if not sentence:
+        return failed(f"'{section.title}' does not say that {SELECTED} is selected")
+    rival = stated(section, FALLBACK)
+    if rival:
+        return failed(f"'{section.title}' contradicts itself: {rival!r}")
+    problem = sentence_problem(sentence, FACTOR_WORDS)
+    if problem:
+        return failed(f"{sentence!r}: {problem}")
+    return passed(f"'{section.title}': {sentence}")
+
+
+def _trade_offs(document: Document) -> Outcome:
+    section = document.find(r"trade-?\s?offs?|limitations|downsides|disadvantages")
+    if section is None:
+        return failed("no section names the trade-offs")
+    good = _substantive(section, FACTOR_WORDS)
+    missing = uncovered(good, TRADE_OFFS)
+    if missing:
+        return failed(f"'{section.title}': nothing of its own on {', '.join(missing)}")
+    return passed(f"'{section.title}' names {len(good)} trade-offs", trade_offs=len(good))
+
+
+def _fallback(document: Document) -> Outcome:
+    section = document.find(r"fallback|fall-back|alternative|backup")
+    if section is None:
+        return failed("no section describes a fallback")
+    problem = prose_problem(section.prose, 30)
+    if problem:
+        return failed(f"'{section.title}': {problem}")
+    if FALLBACK not in section.prose.lower():
+        return failed(f"'{section.title}' does not name {FALLBACK}")
+    steps = _substantive(section, 4, ordered=True)
+    if len(steps) < MIN_STEPS:
+        return failed(f"'{section.title}' has {len(steps)} numbered steps, {MIN_STEPS} are needed")
+    triggers = re.findall(
+        r"\b(?:if|when|once|as soon as)\b[^.;]{15,}", section.prose, re.IGNORECASE
+    )
+    if not triggers:
+        return failed(f"'{section.title}' does not say when to fall back")
+    return passed(f"'{section.title}': a trigger and {len(steps)} steps", steps=len(steps))
+
+
+def _substantive(section: Section, least: int, *, ordered: bool = False) -> list[str]:
+    """Return the longest list of distinct, substantive items or sub-sections."""
+    candidates: list[list[str]] = [
+        list(listing.items)
+        for part in section.walk()
+        for listing in part.lists
+        if listing.ordered or not ordered
+    ]
+    if not ordered:
+        candidates.append([f"{child.title}. {child.prose}" for child in section.children])
+    good = (
+        distinct(item for item in candidate if not sentence_problem(item, least))
+        for candidate in candidates
+    )
+    return max(good, key=len, default=[])

@@ -1,0 +1,55 @@
+"""Define the one error tree of the package.
+
+A message says what failed, where, which value was seen and what was expected;
+the hint says what to do. `main()` catches the base class and nothing else.
+"""
+
+from __future__ import annotations
+
+
+class PreflightError(Exception):
+    """Report a condition that a user can act on.
+
+    Attributes:
+        hint: What to do about it, one sentence or a command; may be empty.
+        exit_code: Process exit code when the error ends the command.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        """Keep the message for `str()` and the hint beside it."""
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(PreflightError):
+    """Report a wrong argument, profile, check id or configuration key."""
+
+    exit_code = 2
+
+
+class CheckpointError(PreflightError):
+    """Report a model folder that must not or cannot be loaded."""
+
+
+class ChildError(PreflightError):
+    """Report a child process that died, timed out or answered with nothing usable."""
+
+
+class ResultError(PreflightError):
+    """Report a result file that is unreadable, foreign or of another schema."""
+
+
+class HandoffError(PreflightError):
+    """Report a hand-off file that is malformed, locked, read-only or outside the project."""
+
+
+class BlockedError(PreflightError):
+    """Report that a check cannot run until something named in the hint exists."""
+
+
+class NothingRanError(PreflightError):
+    """Report that a run holds no result at all."""
+
+    exit_code = 4

@@ -1,0 +1,58 @@
+"""Gate 1: black. Its verbose lines are the only record of which files it looked at."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_preflight.gates import tool
+from mlx_preflight.plan import Session
+from mlx_preflight.result import Measurement, Outcome, Status
+from mlx_preflight.runner import Context
+
+_LEFT = re.compile(r"^(.+) (?:already well formatted|wasn't modified on disk).*", re.MULTILINE)
+_WOULD = re.compile(r"^would reformat (.+)$", re.MULTILINE)
+_BROKEN = re.compile(r"^error: cannot format (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Hold what black printed, and the project's root."""
+
+    ran: tool.Ran
+    project: Path
+
+
+def gather(_session: Session, context: Context) -> Facts:
+    """Run `black --check --verbose .`, its cache kept out of the way."""
+    return Facts(tool.run(context, "black", "--check", "--verbose", "."), context.project)
+
+
+def gate1(facts: Facts) -> Outcome:
+    """Prove that black would change no file, and that it looked at one at least."""
+    text = facts.ran.done.stderr
+    broken, would = _BROKEN.findall(text), _WOULD.findall(text)
+    examined = len(_LEFT.findall(text)) + len(would) + len(broken)
+    if broken:
+        return facts.ran.error(f"{len(broken)} files cannot be parsed: {tool.listed(broken)}")
+    if facts.ran.done.returncode not in (0, 1):
+        return facts.ran.error("black failed")
+    if not examined:
+        return facts.ran.error("black examined no file")
+    measured = facts.ran.measurements(
+        Measurement("files_examined", examined, "count", ">= 1"),
+        Measurement("files_to_reformat", len(would), "count", "<= 0"),
+    )
+    if would:
+        names = [_relative(name, facts.project) for name in would]
+        reason = f"{len(would)} of {examined} files would be reformatted: {tool.listed(names)}"
+        return Outcome(Status.FAIL, reason, measurements=measured)
+    if facts.ran.done.returncode != 0:
+        return facts.ran.error("black exited 1 and named no file")
+    return Outcome(Status.PASS, f"{examined} files are formatted", measurements=measured)
+
+
+def _relative(name: str, project: Path) -> str:
+    path = Path(name)
+    return str(path.relative_to(project)) if path.is_relative_to(project) else name

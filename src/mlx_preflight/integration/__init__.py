@@ -1,0 +1,1 @@
+"""Integration, regression and benchmark rows."""

@@ -1,0 +1,114 @@
+"""Record benchmarks 1 and 2: the figure, the plan's target beside it, the trend.
+
+The target is not enforced (the plan says so), and it was set for an M1 Max and the 7B
+model: a figure of another machine or model is recorded for its own trend only.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight import environment
+from mlx_preflight.errors import BlockedError
+from mlx_preflight.integration import sources
+from mlx_preflight.plan import Session
+from mlx_preflight.result import Evidence, Measurement, Outcome, Status, write_text
+from mlx_preflight.runner import Context
+
+SOURCES = {
+    "bench-load": ("ac4-loading", "AC4.2", "warm_load_s", "target < 30 s on an M1 Max"),
+    "bench-inference": (
+        "ac5-inference",
+        "AC5.5",
+        "decode_tokens_per_s",
+        "target > 10 tokens/s on an M1 Max",
+    ),
+}
+
+KEPT_LINES = 2000
+"""Lines kept in the trend file; one run adds two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Hold the figure of this run and those of earlier ones on this machine and model."""
+
+    figure: Measurement
+    evidence: Evidence
+    target: str
+    earlier: tuple[float, ...]
+
+
+def gather(session: Session, context: Context) -> Facts:
+    """Read the figure from this run's result and append it to the trend, once per run.
+
+    Raises:
+        BlockedError: This run has not measured it.
+    """
+    source, check_id, name, target = SOURCES[session.id]
+    check = sources.check_of(sources.of_this_run(context, source), check_id)
+    figure = next((item for item in check.measurements if item.name == name), None)
+    if figure is None or isinstance(figure.value, str):
+        raise BlockedError(f"{check_id} has no {name}: {check.reason}", hint=f"nox -s {source}")
+    line = {
+        "run_id": context.run_id,
+        "benchmark": session.id,
+        "value": figure.value,
+        "unit": figure.unit,
+        "model": context.model,
+        "processor": environment.capture()["processor"],
+    }
+    earlier = _append(context.state / "benchmarks.jsonl", line)
+    return Facts(figure, check.evidence, target, earlier)
+
+
+def bench1(facts: Facts) -> Outcome:
+    """Record the loading time of this run."""
+    return _recorded(facts)
+
+
+def bench2(facts: Facts) -> Outcome:
+    """Record the decode speed of this run."""
+    return _recorded(facts)
+
+
+def _recorded(facts: Facts) -> Outcome:
+    value, unit = float(facts.figure.value), facts.figure.unit
+    trend = "first run on this machine and model"
+    values = [Measurement(facts.figure.name, value, unit, samples=facts.figure.samples)]
+    values.append(Measurement("target", f"{facts.target}, not enforced", "text"))
+    if facts.earlier:
+        median = statistics.median(facts.earlier)
+        trend = f"median of {len(facts.earlier)} earlier runs {median:.4g} {unit}"
+        values.append(Measurement("earlier_median", median, unit, samples=facts.earlier))
+        if median:
+            values.append(Measurement("ratio_to_earlier", value / median, "ratio"))
+    reason = f"{value:.4g} {unit}; {trend}; {facts.target}, not enforced"
+    return Outcome(Status.PASS, reason, facts.evidence, tuple(values))
+
+
+def _append(path: Path, line: dict[str, Any]) -> tuple[float, ...]:
+    """Append a figure unless its run is there already; return comparable earlier ones."""
+    lines: list[dict[str, Any]] = []
+    if path.is_file():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError as error:
+                hint = f"delete {path}"
+                raise BlockedError(f"{path}: a line is not JSON", hint=hint) from error
+    same = ("benchmark", "model", "processor", "unit")
+    earlier = [
+        item
+        for item in lines
+        if item.get("run_id") != line["run_id"] and all(item.get(k) == line[k] for k in same)
+    ]
+    mine = [item for item in lines if item.get("run_id") == line["run_id"]]
+    if not any(item.get("benchmark") == line["benchmark"] for item in mine):
+        kept = [*lines, line][-KEPT_LINES:]
+        write_text(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in kept))
+    return tuple(float(item["value"]) for item in earlier)

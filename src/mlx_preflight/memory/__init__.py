@@ -1,0 +1,1 @@
+"""Memory that training and inference need."""

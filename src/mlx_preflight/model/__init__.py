@@ -1,0 +1,1 @@
+"""Judge a model checkpoint before and while it is loaded."""

@@ -1,0 +1,105 @@
+"""Find a model on this machine, and the prompts that belong to it; nothing is downloaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mlx_preflight.errors import BlockedError, UsageError
+from mlx_preflight.memory import closed_form
+from mlx_preflight.plan import EMBEDDED
+
+EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """Hold where a model is.
+
+    Attributes:
+        requested: As named on the command line or in the profile.
+        path: Folder with config, tokenizer and weights.
+        source: Kind of place.
+        revision: Commit of the hub snapshot; None elsewhere.
+    """
+
+    requested: str
+    path: Path
+    source: Literal["embedded", "folder", "hub cache"]
+    revision: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the facts that a result file stores about the model."""
+        return {"path": str(self.path), "source": self.source, "revision": self.revision}
+
+
+def resolve(model: str) -> ResolvedModel:
+    """Find a model on this machine.
+
+    Args:
+        model: `embedded`, a folder, or a hub id such as `Qwen/Qwen2.5-Coder-7B-Instruct`.
+
+    Raises:
+        UsageError: Neither a folder nor a hub id.
+        BlockedError: A hub model whose weights are not here; the hint is the command.
+    """
+    if model == EMBEDDED:
+        if not (EMBEDDED_FOLDER / "config.json").is_file():
+            raise BlockedError(
+                "the embedded model is not in this installation", hint="install the package again"
+            )
+        return ResolvedModel(model, EMBEDDED_FOLDER, "embedded")
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return ResolvedModel(model, folder.resolve(), "folder")
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") != 1:
+        raise UsageError(f"model {model!r}: no such folder, and not a hub id like 'owner/name'")
+    path = _cached(model)
+    if not any(path.glob("*.safetensors")):
+        raise missing(model)
+    return ResolvedModel(model, path, "hub cache", path.name)
+
+
+def _cached(model: str) -> Path:
+    """Return the snapshot of a hub model in the local cache."""
+    # Imported here: it takes 0.3 s, which a local folder need not pay.
+    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub.errors import (  # noqa: PLC0415
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(model, local_files_only=True))
+    except HFValidationError as error:
+        raise UsageError(f"model {model!r}: no such folder, and {error}") from error
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise missing(model) from error
+
+
+def missing(model: str) -> BlockedError:
+    """Return the error for a hub model that is not here: what it needs, how to get it."""
+    from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415  (as above)
+
+    place = Path(HF_HUB_CACHE)
+    existing = next((p for p in (place, *place.parents) if p.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free
+    size = closed_form.published_bytes(model)
+    needed = f"{size / 1e9:.1f} GB" if size else "an unknown size"
+    short = " (not enough)" if size and size > free else ""
+    return BlockedError(
+        f"the weights of {model} are not on this machine: {needed} to download, "
+        f"{free / 1e9:.1f} GB free{short}",
+        hint=f"hf download {model}",
+    )
+
+
+def prompts_for(model: ResolvedModel) -> list[dict[str, Any]]:
+    """Return the prompts asked of a model: its own where it ships some, else the package's."""
+    own = model.path / "prompts.json" if model.source == "embedded" else None
+    path = own if own is not None and own.is_file() else Path(__file__).with_name("prompts.json")
+    prompts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return prompts

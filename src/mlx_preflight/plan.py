@@ -1,0 +1,275 @@
+"""Hold the plan: every session and check in order, the profiles, and the project's table.
+
+This register is the only place that names sessions. The noxfile, the command line and
+the report read it. It must import nothing beyond the standard library, because the
+noxfile imports it before anything is installed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mlx_preflight import handoff_table, table
+from mlx_preflight.errors import UsageError
+from mlx_preflight.handoff_table import Handoff
+from mlx_preflight.result import Evidence
+
+suggest = table.suggest
+
+Stack = Literal["tool", "tests", "model"]
+"""What a session's venv holds: the harness and a tool, all that tests need, or the model stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Name one check.
+
+    Attributes:
+        id: The plan's row, such as `AC4.3`; its function is `ac4_3`.
+        title: What holds when it passes.
+        remedy: What to do when it does not.
+        blocked: Why it cannot be answered yet; empty when it has a function.
+    """
+
+    id: str
+    title: str
+    remedy: str
+    blocked: str = ""
+
+    @property
+    def function(self) -> str:
+        """Return the name of the function that answers the check."""
+        return self.id.lower().replace(".", "_").replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Name one nox session.
+
+    Attributes:
+        module: Module under `mlx_preflight` with `gather(context)` and the check functions.
+        requirements: Tools installed beside the harness, with bounds.
+        stack: What else its venv holds.
+        parallel: Whether it may run beside others; measured sessions must not.
+        required: Whether the verdict needs it to pass.
+        runs_model: Whether its checks speak of the model; their evidence is then the
+            profile's tier, else `static`.
+    """
+
+    id: str
+    title: str
+    tag: str
+    module: str
+    checks: tuple[Check, ...]
+    requirements: tuple[str, ...] = ()
+    stack: Stack = "tool"
+    parallel: bool = True
+    required: bool = True
+    runs_model: bool = False
+
+
+GROUPS = {
+    "gates": ("gates",),
+    "ac": ("ac",),
+    "preflight": ("gates", "ac", "integration", "regression", "bench"),
+}
+"""Group session → tags that it runs, in the order of `SESSIONS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Name a model and what passing on it may claim.
+
+    Attributes:
+        model: `embedded`, a folder, or a hub id.
+        evidence: Tier of what is measured on this model.
+        parameters: Expected parameter count, or None when the plan expects none.
+        budget_gb: Memory budget, 10^9 bytes.
+        sign_off: Whether a person must have read the answers (the plan's manual validation).
+    """
+
+    name: str
+    title: str
+    model: str
+    evidence: Evidence
+    parameters: int | None = None
+    budget_gb: float = 16.0
+    sign_off: bool = False
+
+
+EMBEDDED = "embedded"
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(EMBEDDED, "the embedded model", EMBEDDED, Evidence.EMBEDDED),
+        Profile(
+            "qwen2.5-coder-7b",
+            "Qwen2.5-Coder-7B-Instruct",
+            "Qwen/Qwen2.5-Coder-7B-Instruct",
+            Evidence.TARGET,
+            # Exact, from the shapes of the published config.json (28 layers, untied head).
+            parameters=7_615_616_512,
+            sign_off=True,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold the project's `[tool.mlx-preflight]` table; every key has a default.
+
+    Attributes:
+        profile: Profile used when none is named on the command line.
+        model: Folder or hub id that replaces the profile's model.
+        budget_gb: Memory budget in GB (10^9 bytes); None takes the profile's.
+        source: Folder whose coverage counts.
+        acceptance: Folder of the integration tests (gate 5).
+        coverage_min: Required share of covered lines, percent, compared exactly.
+        lint_max: Accepted number of ruff findings.
+        types_max: Accepted number of mypy errors.
+        tests_min: Tests that must have passed, unit and acceptance each at least one.
+        run_answers: Whether generated code may be run in the sandbox.
+        audit_service: `pypi` or `osv`.
+        audit_url: Address of an OSV-compatible service, with `audit_service = "osv"`.
+        audit_exempt: Package name → reason why it is not audited.
+        timeout_s: Longest time for one tool or one child process, seconds.
+        generate_tokens: Longest answer in AC5, tokens.
+        train_steps: QLoRA steps measured in AC6.
+        train_tokens: Length of every row in AC6, tokens; memory grows with it.
+        handoff: Files for the next agent; None writes none.
+    """
+
+    profile: str = EMBEDDED
+    model: str | None = None
+    budget_gb: float | None = None
+    source: str = "src"
+    acceptance: str = "tests/acceptance"
+    coverage_min: float = 85.0
+    lint_max: int = 0
+    types_max: int = 0
+    tests_min: int = 1
+    run_answers: bool = True
+    audit_service: str = "pypi"
+    audit_url: str | None = None
+    audit_exempt: dict[str, str] = field(default_factory=dict)
+    timeout_s: float = 1800.0
+    generate_tokens: int = 128
+    train_steps: int = 5
+    train_tokens: int = 256
+    handoff: Handoff | None = None
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "profile": (str,),
+    "model": (str,),
+    "budget_gb": (int, float),
+    "source": (str,),
+    "acceptance": (str,),
+    "coverage_min": (int, float),
+    "lint_max": (int,),
+    "types_max": (int,),
+    "tests_min": (int,),
+    "run_answers": (bool,),
+    "audit_service": (str,),
+    "audit_url": (str,),
+    "audit_exempt": (dict,),
+    "timeout_s": (int, float),
+    "generate_tokens": (int,),
+    "train_steps": (int,),
+    "train_tokens": (int,),
+    "handoff": (dict,),
+}
+
+
+def load_settings(project: Path) -> Settings:
+    """Read `[tool.mlx-preflight]` of a project; a project without it gets the defaults.
+
+    Raises:
+        UsageError: The file is not TOML, a key is unknown, or a value has the wrong type.
+    """
+    path = project / "pyproject.toml"
+    if not path.is_file():
+        raise UsageError(
+            f"{path}: not found", hint="run in a project root, or name one with --project"
+        )
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    found = document.get("tool", {}).get("mlx-preflight", {})
+    values = table.read("[tool.mlx-preflight]", found, _TYPES)
+    if "handoff" in values:
+        values["handoff"] = handoff_table.read(values["handoff"])
+    settings = Settings(**values)
+    _check_ranges(settings)
+    return settings
+
+
+def _check_ranges(settings: Settings) -> None:
+    if settings.budget_gb is not None and not 0 < settings.budget_gb < math.inf:
+        raise UsageError(f"budget-gb = {settings.budget_gb}: expected a number above 0")
+    if not 0 <= settings.coverage_min <= 100.0:  # noqa: PLR2004
+        raise UsageError(f"coverage-min = {settings.coverage_min}: expected 0 to 100 percent")
+    for name, least in (
+        ("lint_max", 0),
+        ("types_max", 0),
+        ("tests_min", 1),
+        ("generate_tokens", 20),
+        ("train_steps", 3),
+        ("train_tokens", 32),
+        ("timeout_s", 1),
+    ):
+        if not least <= getattr(settings, name) < math.inf:  # also refuses TOML's nan and inf
+            key = name.replace("_", "-")
+            raise UsageError(f"{key} = {getattr(settings, name)}: expected at least {least}")
+    if settings.audit_service not in ("pypi", "osv"):
+        raise UsageError(f"audit-service = {settings.audit_service!r}: expected 'pypi' or 'osv'")
+    for package, reason in settings.audit_exempt.items():
+        if not isinstance(reason, str) or not reason.strip():
+            raise UsageError(f"audit-exempt.{package}: expected a reason, found {reason!r}")
+
+
+def find_profile(name: str) -> Profile:
+    """Return a profile by name.
+
+    Raises:
+        UsageError: No profile has that name; the message suggests the nearest one.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise UsageError(f"unknown profile {name!r}{suggest(name, PROFILES)}") from None
+
+
+def choose(
+    settings: Settings,
+    *,
+    profile: str | None = None,
+    model: str | None = None,
+    budget_gb: float | None = None,
+) -> Profile:
+    """Return the profile that the command line and the project's table ask for together.
+
+    A model of one's own without a named profile becomes the profile `custom`: what is
+    measured on it is `target` evidence, and no parameter count is expected.
+
+    Raises:
+        UsageError: Unknown profile, or a budget that is not above 0.
+    """
+    base = find_profile(profile or settings.profile)
+    model = model or (None if profile else settings.model)
+    if model and model != base.model:
+        if base.name == EMBEDDED:
+            base = Profile("custom", model, model, Evidence.TARGET)
+        base = dataclasses.replace(base, model=model)
+    budget = budget_gb if budget_gb is not None else settings.budget_gb or base.budget_gb
+    if not (math.isfinite(budget) and budget > 0):
+        raise UsageError(f"budget {budget!r} GB: expected a number above 0")
+    return dataclasses.replace(base, budget_gb=budget)

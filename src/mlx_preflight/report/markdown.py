@@ -1,0 +1,220 @@
+"""Render a report as Markdown: verdict, findings with remedies, every row, environment.
+
+Everything that came from outside is escaped, and the whole is capped, so that it can be
+posted in a pull request or a step summary as it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+MAX_BYTES = 64_000
+"""GitHub refuses a comment over 65,536 characters and drops a step summary over 1 MiB."""
+
+MAX_CELL = 300
+
+MAX_MEASUREMENTS = 8
+"""Measurements shown per check; the rest is in report.json."""
+
+MARKS = {"PASS": "✅", "FAIL": "❌", "ERROR": "⚠️", "BLOCKED": "⛔"}
+
+HEADLINES = {
+    "ready_for_integrator": "every required check of the plan passed",
+    "needs_adapt": "not everything required passed",
+    "partial": "everything required of this group passed; the rest of the plan did not run",
+}
+
+_TERMINAL = re.compile(
+    # CSI, then OSC and its relatives with their terminator, then two-character escapes.
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x80-\x9f]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+)
+_CODE = re.compile(r"`([^`<>&|\\\n]+)`")
+_MARKUP = re.compile(r"([\\`*_\[\]#|~$])")
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """Return the Markdown text of a report document, at most `MAX_BYTES` long."""
+    text = "\n".join(_lines(report)) + "\n"
+    raw = text.encode()
+    if len(raw) <= MAX_BYTES:
+        return text
+    note = "\n\n*Cut here: the report is longer; the whole is in report.json.*\n"
+    kept = raw[: MAX_BYTES - len(note.encode())].decode(errors="ignore")
+    return kept.rpartition("\n")[0] + note
+
+
+def plain(value: object, limit: int = MAX_CELL) -> str:
+    """Return foreign text as one line without control characters and terminal escapes.
+
+    What is longer than `limit` is cut, and ends in `…` to say so.
+    """
+    # Escapes and blanks shrink the text, so more than the limit is looked at.
+    text = _TERMINAL.sub("", str(value)[: 20 * limit])
+    kept = (char if unicodedata.category(char)[0] != "C" else _blank(char) for char in text)
+    text = " ".join("".join(kept).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def escape(value: object, limit: int = MAX_CELL) -> str:
+    """Return foreign text as one line of harmless Markdown.
+
+    Control characters go, line breaks become spaces, and whatever Markdown or HTML could
+    read as markup, a link or a mention is escaped.
+    """
+    return _escaped(plain(value, limit))
+
+
+def code_or_text(value: object, limit: int = MAX_CELL) -> str:
+    """Return foreign text escaped, with its plain `code spans` left as such."""
+    parts = _CODE.split(plain(value, limit))
+    return "".join(f"`{part}`" if n % 2 else _escaped(part) for n, part in enumerate(parts))
+
+
+def grouped(findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Return findings with their ids; neighbours of one session and reason become one.
+
+    A session that did not run would otherwise say so once for every check.
+    """
+    keys = ("session", "status", "required", "reason", "remedy")
+    for _, same in itertools.groupby(findings, key=lambda row: [row[key] for key in keys]):
+        rows = list(same)
+        first, last = rows[0]["id"], rows[-1]["id"]
+        yield (str(first) if len(rows) == 1 else f"{first} to {last}"), rows[0]
+
+
+def _escaped(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _MARKUP.sub(r"\\\1", text).replace("://", ":&#47;&#47;")
+    text = re.sub(r"\bwww\.", r"www\.", text, flags=re.IGNORECASE)
+    # GitHub looks for mentions after Markdown is rendered: a joiner breaks the name.
+    return re.sub(r"@(?=\w)", "@\N{WORD JOINER}", text)
+
+
+def render_value(value: float | str, unit: str) -> str:
+    """Return a value for a reader: bytes in GB or MB, sensible digits, the unit behind."""
+    if isinstance(value, str):
+        return value[:12] if unit == "sha256" else value
+    if unit == "bytes":
+        giga = abs(value) >= 1e8  # noqa: PLR2004
+        return f"{value / 1e9:.3f} GB" if giga else f"{value / 1e6:.2f} MB"
+    number = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return number if unit in {"count", "text"} else f"{number} {unit}"
+
+
+def _blank(char: str) -> str:
+    return " " if char in "\n\r\t\v\f\x85" else ""
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    counts = report["counts"]
+    shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    yield f"# Preflight: {escape(report['verdict'])}"
+    yield ""
+    yield (
+        f"**{MARKS[report['status']]} {report['status']}**: "
+        f"{HEADLINES.get(report['verdict'], '')}. {shown or 'Nothing'} of "
+        f"{sum(counts.values())} checks."
+    )
+    yield ""
+    yield f"It holds for {escape(report['holds_for'])}."
+    yield ""
+    yield from _findings(report["findings"])
+    yield from _sessions(report)
+    yield from _environment(report)
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not findings:
+        return
+    yield "## Findings"
+    yield ""
+    for ids, row in grouped(findings):
+        optional = "" if row["required"] else " (not required)"
+        title = f" {escape(row['title'])}" if ids == row["id"] else ""
+        yield (
+            f"- {MARKS[row['status']]} {row['status']} **{escape(ids)}**{title}{optional}: "
+            f"{code_or_text(row['reason'])}"
+        )
+        if row["remedy"]:
+            yield f"  - try: {code_or_text(row['remedy'])}"
+    yield ""
+
+
+def _sessions(report: Mapping[str, Any]) -> Iterator[str]:
+    session, titles = None, {item["id"]: item["title"] for item in report["planned"]}
+    for row in report["rows"]:
+        if row["session"] != session:
+            if session is not None:
+                yield ""
+            session = row["session"]
+            title = titles.get(session, session)
+            yield from _heading(session, title, report["sessions"].get(session))
+        what = f"{escape(row['title'])}: {code_or_text(row['reason'])}"
+        optional = "" if row["required"] else " (not required)"
+        yield (
+            f"| {escape(row['id'])} | {MARKS[row['status']]} {row['status']}{optional} "
+            f"| {escape(row['evidence'])} | {what} | {_measured(row['measurements'])} |"
+        )
+    yield ""
+
+
+def _heading(session: str, title: str, result: Mapping[str, Any] | None) -> Iterator[str]:
+    yield f"## {escape(title)}"
+    yield ""
+    took = f"{result['duration_s']:.1f} s" if result else "no usable result of this run"
+    yield f"`{session}`, {took}"
+    yield ""
+    yield "| check | status | evidence | what was seen | measured |"
+    yield "|---|---|---|---|---|"
+
+
+def _measured(items: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for item in items[:MAX_MEASUREMENTS]:
+        shown = escape(render_value(item["value"], item["unit"]), 80)
+        limit = f" (limit {escape(item['limit'], 80)})" if item["limit"] else ""
+        parts.append(f"{escape(item['name'], 80)}: {shown}{limit}")
+    if len(items) > MAX_MEASUREMENTS:
+        parts.append(f"… {len(items) - MAX_MEASUREMENTS} more in report.json")
+    return "<br>".join(parts)
+
+
+def _environment(report: Mapping[str, Any]) -> Iterator[str]:
+    env, git = report["environment"], report["git"]
+    yield "## Environment"
+    yield ""
+    yield f"- run {escape(report['run_id'])}, group {escape(report['group'])}"
+    yield f"- started {escape(report['started'])}, reported {escape(report['generated'])}"
+    yield f"- {escape(report['tool'])}, profile {escape(report['profile'])}"
+    for name, value in sorted(report["model"].items()):
+        if not isinstance(value, Mapping):  # the digests of single files are in report.json
+            yield f"- model {escape(name)}: {escape(value)}"
+    if env:
+        yield f"- {_machine(env)}"
+    packages = env.get("packages")
+    if packages and isinstance(packages, Mapping):
+        shown = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
+        yield f"- {escape(shown)}"
+    dirty = {True: ", with uncommitted changes", False: ""}
+    state = ", cleanness unknown"
+    if isinstance(git.get("dirty"), bool):
+        state = dirty[git["dirty"]]
+    yield f"- commit {escape(git.get('commit') or 'unknown')}{state}"
+    if report["stale"]:
+        yield f"- results of other runs, not used: {escape(', '.join(report['stale']))}"
+
+
+def _machine(env: Mapping[str, Any]) -> str:
+    memory = env.get("memory_bytes")
+    size = f"{memory / 1e9:.1f} GB RAM" if isinstance(memory, int | float) else "RAM unknown"
+    system = f"{env.get('system')} {env.get('release')} {env.get('machine')}"
+    return escape(
+        f"{env.get('processor')}, {env.get('cpu_count')} cores, {size}; {system}; "
+        f"Python {env.get('python')}"
+    )

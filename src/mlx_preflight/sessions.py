@@ -1,0 +1,217 @@
+"""Turn the register into nox sessions: `noxfile.py` imports this and calls `define`.
+
+Imported by nox before anything else is installed, so beside nox only the standard
+library and the standard-library part of this package may be imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import importlib.metadata
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import NoReturn
+
+import nox
+from nox.command import CommandFailed
+
+from mlx_preflight import __version__, environment, manifest, plan, register
+from mlx_preflight.errors import PreflightError
+from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
+from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
+
+MODEL_STACK = ("mlx-lm", "mlx", "transformers", "huggingface-hub", "numpy")
+"""Dependencies of the package that a venv for a mere tool can do without."""
+
+PACKAGE = Path(__file__).resolve().parents[2]
+"""Source tree of this package, when it runs from one."""
+
+# Long enough for a check to kill its own children after Ctrl-C; nox waits 0.3 s and 0.2 s.
+_INTERRUPT_S, _TERMINATE_S = 10.0, 5.0
+
+
+def define(project: Path) -> None:
+    """Define every session of the plan, the groups and the summary.
+
+    Args:
+        project: Root of the project that the plan judges.
+    """
+    # Children of this process (nox -j, nested nox) inherit the id and so share one run.
+    os.environ.setdefault(RUN_ID_VARIABLE, new_run_id())
+    nox.options.default_venv_backend = "uv|virtualenv"
+    nox.options.reuse_venv = "yes"
+    nox.options.error_on_missing_interpreters = True
+    nox.options.error_on_external_run = True
+    for spec in register.SESSIONS:
+        _define_session(spec, project)
+    for group in plan.GROUPS:
+        _define_group(group, project)
+
+    @nox.session(name="summary", default=False)
+    def summary(session: nox.Session) -> None:
+        """Write the report of the last run and exit with its verdict."""
+        _install_harness(session)
+        session.run("python", "-m", "mlx_preflight", "summary")
+
+
+def _define_session(spec: plan.Session, project: Path) -> None:
+    def body(session: nox.Session) -> None:
+        arguments, profile = _forwarded(session, project)
+        try:
+            _install(session, spec, project)
+        except CommandFailed as error:
+            _record_failed_install(spec, project, profile, f"installation failed: {error}")
+            raise
+        _run(session, "python", "-m", "mlx_preflight", "check", spec.id, *arguments)
+
+    body.__doc__ = spec.title
+    nox.session(name=spec.id, tags=[spec.tag], default=False, allow_parallel=spec.parallel)(body)
+
+
+def _define_group(group: str, project: Path) -> None:
+    def body(session: nox.Session) -> None:
+        arguments, profile = _forwarded(session, project)
+        chosen = [spec.id for spec in register.sessions(group)]
+        state = project / ".preflight"
+        manifest.write(
+            state,
+            manifest.Manifest(
+                run_id=os.environ[RUN_ID_VARIABLE],
+                group=group,
+                planned=tuple(chosen),
+                started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                profile=profile.name,
+                model=profile.model,
+            ),
+        )
+        jobs = [] if "NOX_PARALLEL" in os.environ else ["-j", str(min(os.cpu_count() or 1, 4))]
+        nested = (sys.executable, "-m", "nox", "-f", str(project / "noxfile.py"))
+        # Whatever the sessions return, the summary judges: a failure must not hide the rest.
+        try:
+            _run(session, *nested, *jobs, "-s", *chosen, "--", *arguments)
+        except CommandFailed:
+            session.log("not everything passed; the summary judges")
+        _run(session, *nested, "-s", "summary")
+
+    body.__doc__ = {
+        "gates": "Run the eight quality gates, then the summary",
+        "ac": "Run the eight acceptance criteria, then the summary",
+        "preflight": "Run the whole plan, then the summary (the default)",
+    }[group]
+    nox.session(name=group, venv_backend="none", default=group == "preflight")(body)
+
+
+def _run(session: nox.Session, *command: str) -> None:
+    """Run a command that is given time to kill its own children after Ctrl-C."""
+    session.run(
+        *command,
+        external=True,
+        interrupt_timeout=_INTERRUPT_S,
+        terminate_timeout=_TERMINATE_S,
+    )
+
+
+def _install(session: nox.Session, spec: plan.Session, project: Path) -> None:
+    if spec.stack == "tool":
+        _install_harness(session, *spec.requirements)
+        return
+    wanted = ["-e", "." + (_tests_extra(project) if spec.stack == "tests" else "")]
+    if spec.stack == "model" and project != PACKAGE:
+        wanted += _harness()
+    session.install(*wanted, *spec.requirements)
+    if spec.stack == "tests" and project != PACKAGE:
+        _install_harness(session)
+
+
+def _install_harness(session: nox.Session, *tools: str) -> None:
+    """Install this package without the model stack, and the tools beside it."""
+    light = [line for line in _dependencies() if not line.startswith(MODEL_STACK)]
+    session.install(*light, *tools)
+    session.install("--no-deps", *_harness())
+
+
+def _harness() -> list[str]:
+    """Return what installs this package: its source tree, or the released version."""
+    if (PACKAGE / "pyproject.toml").is_file():
+        return ["-e", str(PACKAGE)]
+    return [f"mlx-preflight=={__version__}"]
+
+
+def _dependencies() -> list[str]:
+    if not (PACKAGE / "pyproject.toml").is_file():
+        every = importlib.metadata.requires("mlx-preflight") or []
+        return [line for line in every if "extra ==" not in line]
+    with (PACKAGE / "pyproject.toml").open("rb") as stream:
+        lines: list[str] = tomllib.load(stream)["project"]["dependencies"]
+    return lines
+
+
+def _tests_extra(project: Path) -> str:
+    """Return `[tests]`, `[test]` or `[dev]`, the first extra that the project has."""
+    with (project / "pyproject.toml").open("rb") as stream:
+        table = tomllib.load(stream).get("project", {})
+    extras = table.get("optional-dependencies", {})
+    return next((f"[{name}]" for name in ("tests", "test", "dev") if name in extras), "")
+
+
+def _record_failed_install(
+    spec: plan.Session, project: Path, profile: plan.Profile, reason: str
+) -> None:
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    checks = tuple(
+        CheckResult(
+            check.id,
+            check.title,
+            Status.BLOCKED if check.blocked else Status.ERROR,
+            Evidence.STATIC,
+            check.blocked or reason,
+            "" if check.blocked else f"see the output of `nox -s {spec.id}`",
+        )
+        for check in spec.checks
+    )
+    write_result(
+        project / ".preflight" / "results",
+        SessionResult(
+            id=spec.id,
+            title=spec.title,
+            checks=checks,
+            run_id=os.environ[RUN_ID_VARIABLE],
+            started=now,
+            duration_s=0.0,
+            profile=profile.name,
+            model={"requested": profile.model},
+            git=environment.git(project),
+        ),
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raise instead of exiting, so that nox reports the session as failed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a usage error with argparse's message."""
+        raise PreflightError(message)
+
+
+def _forwarded(session: nox.Session, project: Path) -> tuple[list[str], plan.Profile]:
+    """Return the options after `--` that reach `check`, and the profile they choose."""
+    parser = _Parser(prog="nox --", add_help=False, allow_abbrev=False)
+    parser.add_argument("--profile")
+    parser.add_argument("--model")
+    parser.add_argument("--budget-gb", type=float)
+    try:
+        known, unknown = parser.parse_known_args(session.posargs)
+        profile = plan.choose(plan.load_settings(project), **vars(known))
+    except PreflightError as error:
+        session.error(f"after `--`: {error}")
+    if unknown:
+        near = plan.suggest(unknown[0], ("--profile", "--model", "--budget-gb"))
+        session.error(f"after `--`: unknown argument {unknown[0]!r}{near}")
+    forwarded = []
+    for name, value in vars(known).items():
+        if value is not None:
+            forwarded += [f"--{name.replace('_', '-')}", str(value)]
+    return forwarded, profile

@@ -1,0 +1,245 @@
+"""Nox on a copy of a small sample project: the pipeline from plan to report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FILES = {
+    "noxfile.py": f'''"""Run the plan on this project."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, {str(ROOT / "src")!r})
+
+from mlx_preflight import sessions  # noqa: E402
+
+sessions.define(Path(__file__).resolve().parent)
+''',
+    "pyproject.toml": """[build-system]
+requires = ["hatchling>=1.27,<2"]
+build-backend = "hatchling.build"
+
+[project]
+name = "sample"
+version = "1.0"
+requires-python = ">=3.11"
+dependencies = []
+
+[project.optional-dependencies]
+tests = ["pytest>=8.4,<10"]
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/sample"]
+
+[tool.mypy]
+files = ["src"]
+""",
+    "src/sample/__init__.py": '''"""Add numbers."""
+
+
+def add(left: int, right: int) -> int:
+    """Return the sum."""
+    return left + right
+''',
+    "tests/test_add.py": '''"""Test the sum."""
+
+from sample import add
+
+
+def test_add() -> None:
+    """One and two are three."""
+    assert add(1, 2) == 3
+''',
+    "tests/acceptance/test_whole.py": '''"""Test the package as installed."""
+
+import sample
+
+
+def test_whole() -> None:
+    """It adds."""
+    assert sample.add(2, 2) == 4
+''',
+}
+
+
+def make(folder: Path) -> Path:
+    """Write the sample project and return its folder."""
+    for name, text in FILES.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment without what an outer nox put there."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("NOX_", "PREFLIGHT_", "COVERAGE_", "VIRTUAL_ENV"))
+    }
+
+
+def nox(project: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run nox in a project and return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "nox", *arguments],
+        cwd=project,
+        env={**environment(), **extra},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def report(project: Path) -> dict[str, Any]:
+    """Return the project's report."""
+    document: dict[str, Any] = json.loads((project / ".preflight" / "report.json").read_text())
+    return document
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one sample project whose venvs all tests of this module share."""
+    return make(tmp_path_factory.mktemp("sample"))
+
+
+def statuses(project: Path) -> dict[str, str]:
+    """Return status by check id."""
+    return {row["id"]: row["status"] for row in report(project)["rows"]}
+
+
+def test_every_session_of_the_plan_is_a_nox_session(project: Path) -> None:
+    """The register and `nox --list --json` name the same sessions, bare nox only the plan."""
+    from mlx_preflight import plan, register
+
+    listed = json.loads(nox(project, "--list", "--json", "-t", "gates").stdout)
+    assert [row["session"] for row in listed] == [
+        item.id for item in register.SESSIONS if item.tag == "gates"
+    ]
+    text = nox(project, "--list").stdout
+    for name in [item.id for item in register.SESSIONS] + [*plan.GROUPS, "summary"]:
+        assert name in text
+    assert "* preflight" in text
+
+
+def test_gates_run_all_and_write_the_report_after_a_failure(project: Path) -> None:
+    """One unformatted file turns gate 1 red, the other gates still run, nox exits non-zero."""
+    bad = project / "src" / "sample" / "ugly.py"
+    bad.write_text('"""Ugly."""\n\nx = {  "a":1 }\n')
+    try:
+        done = nox(project, "-s", "gates")
+    finally:
+        bad.unlink()
+    seen = statuses(project)
+    assert done.returncode != 0, done.stdout + done.stderr
+    assert seen["GATE1"] == "FAIL"
+    assert [seen[f"GATE{n}"] for n in (2, 3, 4, 5, 7)] == ["PASS"] * 5, report(project)["rows"]
+    # ugly.py is never imported and still counts: 3 of 4 statements are covered.
+    assert seen["GATE6"] == "FAIL"
+    assert "GATE1" in (project / ".preflight" / "report.md").read_text()
+    assert (project / ".preflight" / "junit.xml").is_file()
+    assert "gate1-format" in done.stdout + done.stderr
+
+
+def test_a_gate_alone_is_judged_and_summed_up(project: Path) -> None:
+    """`nox -s gate1-format` passes alone; coverage alone measures for itself."""
+    done = nox(project, "-s", "gate1-format", "gate6-coverage")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = project / ".preflight" / "results"
+    assert json.loads((results / "gate6-coverage.json").read_text())["status"] == "PASS"
+
+
+def test_the_summary_of_a_partial_run_names_what_is_missing(project: Path) -> None:
+    """Running one gate and then the summary in one run never reads as a passed plan."""
+    done = nox(project, "-s", "gate1-format", "summary")
+    assert done.returncode != 0
+    assert statuses(project)["GATE1"] == "PASS"
+    assert statuses(project)["GATE2"] == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--profile", "embeded"), "did you mean 'embedded'"),
+        (("--profil", "embedded"), "did you mean '--profile'"),
+        (("--budget-gb", "0"), "above 0"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_a_suggestion(
+    project: Path, arguments: tuple[str, str], said: str
+) -> None:
+    """A misspelt option or profile ends the session with a suggestion, not with a default."""
+    done = nox(project, "-s", "gates", "--", *arguments)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+
+
+def test_a_failed_installation_is_an_error_row(tmp_path: Path) -> None:
+    """A gate whose venv cannot be installed leaves an ERROR result, not an absence."""
+    project = make(tmp_path)
+    table = project / "pyproject.toml"
+    table.write_text(table.read_text().replace("pytest>=8.4,<10", "no-such-package-x>=1,<2"))
+    done = nox(project, "-s", "gate4-unit", "summary")
+    assert done.returncode != 0
+    row = next(row for row in report(project)["rows"] if row["id"] == "GATE4")
+    assert row["status"] == "ERROR"
+    assert "installation failed" in row["reason"]
+
+
+def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:
+    """SIGINT to the process group ends a check with 130, no child left, old results kept."""
+    project = make(tmp_path)
+    marker = project / "pid"
+    (project / "tests" / "test_add.py").write_text(
+        '"""Wait."""\n\nimport os\nimport time\nfrom pathlib import Path\n\n\n'
+        'def test_wait() -> None:\n    """It waits."""\n'
+        f"    Path({str(marker)!r}).write_text(str(os.getpid()))\n    time.sleep(120)\n"
+    )
+    kept = project / ".preflight" / "results" / "kept.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mlx_preflight", "check", "gate4-unit"],
+        cwd=project,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not (marker.exists() and marker.read_text()):
+        assert child.poll() is None, "the check ended before its test ran"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.wait(timeout=30) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(marker.read_text()), 0)
+    assert kept.read_text() == "{}"
+
+
+def test_uv_or_not_the_gate_runs(tmp_path: Path) -> None:
+    """Without uv on the path the sessions fall back to virtualenv and pip."""
+    project = make(tmp_path)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in ("git", "sh", "env"):
+        if found := shutil.which(tool):
+            (folder / tool).symlink_to(found)
+    done = nox(project, "-db", "virtualenv", "-s", "gate1-format", PATH=str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr

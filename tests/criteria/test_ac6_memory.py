@@ -1,0 +1,130 @@
+"""AC6 on the embedded model, on broken weights, and on a model that is not here."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from mlx_preflight import register, runner
+from mlx_preflight.criteria import memory, subject
+from mlx_preflight.errors import ChildError, ResultError
+from mlx_preflight.model.runtime import WorkerError
+from mlx_preflight.result import Evidence, Status
+
+SESSION = register.find_session("ac6-memory")[0]
+ANSWERED = [check.function for check in SESSION.checks if not check.blocked]
+
+
+def values(outcome):
+    """Return the measurements of an outcome by name."""
+    return {item.name: item.value for item in outcome.measurements}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_the_embedded_model_passes(ac6, name):
+    """The embedded model passes every check of AC6 with values that were measured."""
+    outcome = getattr(memory, name)(ac6)
+    assert outcome.status is Status.PASS, outcome.reason
+    assert outcome.evidence in {None, Evidence.STATIC}
+
+
+def test_training_really_trained(ac6):
+    """Adapters were trained on four-bit weights, every step and every counter is there."""
+    run = ac6.training
+    assert (run.bits, run.group_size, run.quantized_here) == (4, 64, True)
+    assert len(run.losses) == len(run.step_s) == len(run.peak_bytes) == 3
+    assert all(loss is not None and 0 < loss < 12 for loss in run.losses)
+    assert run.trainable > 10_000
+    assert run.row_tokens == 64
+    assert run.memory.peak_bytes >= max(run.peak_bytes) > ac6.inference.memory.active_bytes / 8
+    assert run.memory.rss_bytes > run.memory.peak_bytes
+
+
+def test_counters_stay_apart(ac6):
+    """Active peak, cache and process peak are separate measurements."""
+    seen = values(memory.ac6_5(ac6)) | values(memory.ac6_3(ac6))
+    for part in ("training", "inference"):
+        assert seen[f"{part}_active_peak_bytes"] > 0
+        assert seen[f"{part}_peak_rss_bytes"] > seen[f"{part}_active_peak_bytes"]
+        assert f"{part}_cache_bytes" in seen
+
+
+def test_the_target_estimate_is_labelled(ac6):
+    """The 7B figure beside embedded measurements says that it is simulated."""
+    outcome = memory.ac6_4(ac6)
+    assert 5e9 < values(outcome)["qwen2_5_coder_7b_training_estimate_bytes"] < 8e9
+    assert "(simulated, closed form)" in outcome.reason
+    assert values(outcome)["training_peak_bytes"] == ac6.training.memory.peak_bytes
+
+
+def test_a_budget_that_is_too_small_fails(ac6):
+    """What exceeds the budget, by either counter, fails, and the headroom is negative."""
+    context = dataclasses.replace(ac6.context, budget_bytes=10_000_000)
+    facts = dataclasses.replace(ac6, context=context)
+    assert memory.ac6_7(facts).status is Status.FAIL
+    assert values(memory.ac6_6(ac6))["headroom_bytes"] > 0
+    active = dataclasses.replace(ac6.training.memory, peak_bytes=17 * 10**9)
+    training = dataclasses.replace(ac6.training, memory=active)
+    facts = dataclasses.replace(ac6, training=training)
+    assert memory.ac6_7(facts).status is Status.FAIL
+    assert values(memory.ac6_6(facts))["headroom_bytes"] == -(10**9)
+
+
+def test_broken_weights_do_not_profile(ac6_broken):
+    """A NaN in the weights makes losses and adapters infinite or undefined: failed."""
+    outcome = memory.ac6_2(ac6_broken)
+    assert outcome.status is Status.FAIL
+    assert "not finite" in outcome.reason
+
+
+def test_no_quantized_layer_is_no_qlora(ac6):
+    """A run on unquantized weights does not count as QLoRA."""
+    facts = dataclasses.replace(ac6, training=dataclasses.replace(ac6.training, bits=0))
+    assert "not QLoRA" in memory.ac6_2(facts).reason
+
+
+def test_out_of_memory_fails_and_a_kill_is_an_error(ac6):
+    """The framework's refusal is a failure; a killed child could not be measured."""
+    for error, status in (
+        (WorkerError("train: out of memory"), Status.FAIL),
+        (ChildError("train: killed by SIGKILL"), Status.ERROR),
+    ):
+        facts = dataclasses.replace(ac6, training=None, failures={"training": error})
+        assert memory.ac6_2(facts).status is status
+        assert memory.ac6_3(facts).status is Status.PASS
+        with pytest.raises(ChildError):
+            memory.ac6_7(facts)
+
+
+def test_nothing_measured_is_nothing_passed(ac6):
+    """Absent runs raise instead of passing."""
+    empty = memory.Facts(ac6.context, subject.Subject())
+    for name in ("ac6_3", "ac6_4", "ac6_5", "ac6_6", "ac6_7"):
+        with pytest.raises(ResultError):
+            getattr(memory, name)(empty)
+
+
+def test_an_absent_target_is_estimated_where_the_plan_allows_it(absent):
+    """Without the weights training memory is simulated, and all that must run is BLOCKED."""
+    finished = runner.run_session(SESSION, absent)
+    checks = {check.id: check for check in finished.checks}
+    for name in ("AC6.2", "AC6.3", "AC6.5"):
+        assert checks[name].status is Status.BLOCKED
+    for name in ("AC6.4", "AC6.6", "AC6.7"):
+        assert checks[name].status is Status.PASS
+        assert checks[name].evidence is Evidence.SIMULATED
+    assert "not run" in checks["AC6.4"].reason
+    assert "fit the budget" in checks["AC6.4"].reason
+
+
+def test_an_unknown_absent_model_gets_no_estimate(absent):
+    """A hub model whose config is not known here is blocked throughout."""
+    finished = runner.run_session(SESSION, dataclasses.replace(absent, model="some/one"))
+    assert {check.status for check in finished.checks[1:]} == {Status.BLOCKED}
+
+
+def test_an_estimate_over_the_budget_fails(absent):
+    """An estimate is judged like a measurement."""
+    finished = runner.run_session(SESSION, dataclasses.replace(absent, budget_bytes=5 * 10**9))
+    assert next(c for c in finished.checks if c.id == "AC6.7").status is Status.FAIL

@@ -1,0 +1,129 @@
+"""Integration test 1 and the scripts, on real models."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from mlx_preflight import plan, register, runner
+from mlx_preflight.criteria import command
+from mlx_preflight.errors import ChildError
+from mlx_preflight.integration import e2e
+from mlx_preflight.result import Evidence, Status
+
+SESSION = register.find_session("e2e")[0]
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "training"
+
+
+@pytest.fixture(scope="module")
+def facts(context_for):
+    """The workflow on the embedded model."""
+    return e2e.gather(SESSION, context_for(plan.EMBEDDED, train_tokens=32))
+
+
+@pytest.mark.parametrize("name", [check.function for check in SESSION.checks])
+def test_the_workflow_passes(facts, name):
+    """Import, load, answer and profile work one after the other."""
+    outcome = getattr(e2e, name)(facts)
+    assert outcome.status is Status.PASS, outcome.reason
+
+
+def test_what_ran_carries_the_models_evidence(facts):
+    """Steps on the model say which tier they hold for."""
+    for check in (e2e.int1_2, e2e.int1_3, e2e.int1_4):
+        assert check(facts).evidence is Evidence.EMBEDDED
+
+
+def test_steps_after_a_failure_are_blocked_by_it(facts):
+    """The failed step has the error; later steps name it, earlier ones keep passing."""
+    stopped = dataclasses.replace(
+        facts, answered=None, trained=None, failure=ChildError("killed"), failed_step=3
+    )
+    assert e2e.int1_2(stopped).status is Status.PASS
+    assert e2e.int1_3(stopped).status is Status.ERROR
+    assert e2e.int1_4(stopped).status is Status.BLOCKED
+    assert "step 3 failed" in e2e.int1_4(stopped).reason
+
+
+def test_empty_text_and_infinite_losses_fail(facts):
+    """White space is no answer, and a loss that is not finite is no profile."""
+    answer = dataclasses.replace(facts.answered.answers[0], text=" \n")
+    answered = dataclasses.replace(facts.answered, answers=(answer,))
+    assert e2e.int1_3(dataclasses.replace(facts, answered=answered)).status is Status.FAIL
+    trained = dataclasses.replace(facts.trained, losses=(None,))
+    assert e2e.int1_4(dataclasses.replace(facts, trained=trained)).status is Status.FAIL
+    lost = dataclasses.replace(facts, trained=None)
+    assert e2e.int1_4(lost).status is Status.ERROR
+
+
+def test_an_absent_model_blocks_after_the_import(absent):
+    """The import is judged; the rest says what to download."""
+    finished = runner.run_session(SESSION, absent)
+    assert [check.status for check in finished.checks] == [Status.PASS, *[Status.BLOCKED] * 3]
+
+
+def run_script(name, monkeypatch, capsys, *arguments):
+    """Run a script's main in this process and return its exit code and output."""
+    import runpy
+    import sys
+
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+    return ended.value.code, capsys.readouterr()
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """An empty project."""
+    (tmp_path / "pyproject.toml").write_text("[tool.mlx-preflight]\ntrain-steps = 3\n")
+    return str(tmp_path)
+
+
+def test_the_loading_script_prints_what_the_plan_greps(sample, monkeypatch, capsys):
+    """The plan's greps for success, parameters, tokenizer and time find their lines."""
+    code, output = run_script("load_model_test.py", monkeypatch, capsys, "--project", sample)
+    assert code == 0, output.out
+    for text in ("Model loaded successfully", "Parameters: 0.", "Tokenizer: ", " seconds"):
+        assert text in output.out
+    assert not (Path(sample) / ".preflight" / "results").exists()
+
+
+def test_the_inference_script_shows_prompts_and_answers(sample, monkeypatch, capsys):
+    """Every prompt stands beside its answer and its speed."""
+    code, output = run_script("inference_test.py", monkeypatch, capsys, "--project", sample)
+    assert code == 0, output.out
+    for text in ("Test prompt: ", "Response:\n", "Response generated: ", " tokens/sec)"):
+        assert text in output.out
+
+
+def test_the_memory_script_answers_in_gb(sample, monkeypatch, capsys):
+    """Inference, training, peak and headroom are printed in GB."""
+    code, output = run_script("memory_profile.py", monkeypatch, capsys, "--project", sample)
+    assert code == 0, output.out
+    for text in ("Inference memory: ", "Training memory (QLoRA", "Peak memory", "Headroom: "):
+        assert text in output.out
+    assert output.out.count(" GB") >= 5
+
+
+@pytest.mark.usefixtures("absent")
+def test_a_script_without_its_model_does_not_succeed(sample, monkeypatch, capsys):
+    """A blocked criterion exits 3, still prints the estimate, and names the command."""
+    arguments = ("--project", sample, "--profile", "qwen2.5-coder-7b")
+    code, output = run_script("memory_profile.py", monkeypatch, capsys, *arguments)
+    assert code == 3
+    assert "estimated, nothing run): 6.3" in output.out
+    assert "hf download" in output.out
+    code, output = run_script("inference_test.py", monkeypatch, capsys, *arguments, "--json")
+    assert code == 3
+    assert json.loads(output.out)["status"] == "FAIL"
+
+
+def test_a_wrong_profile_is_a_usage_error(sample, capsys):
+    """An unknown profile exits 2 and suggests the right one."""
+    arguments = ["--project", sample, "--profile", "embeded"]
+    assert command.main("ac4-loading", (), lambda _: [], arguments) == 2
+    assert "embedded" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""AC8 against real pyproject files and real installations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlx_preflight import plan, register, runner
+from mlx_preflight.result import CheckResult, SessionResult, Status, write_result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = [
+    "mlx-lm>=0.32,<0.33",
+    "mlx>=0.32,<0.33",
+    "transformers>=5.7,<6",
+    "huggingface-hub>=1.5,<3",
+]
+
+
+def judge(project: Path, dependencies: list[str], extra: str = "") -> dict[str, CheckResult]:
+    """Run AC8 on a project whose package is one module, and return its checks by id."""
+    (project / "pyproject.toml").write_text(
+        "[build-system]\nrequires = ['hatchling>=1.27,<2']\nbuild-backend = 'hatchling.build'\n"
+        f"[project]\nname = 'sample'\nversion = '1'\ndependencies = {dependencies!r}\n{extra}"
+    )
+    (project / "sample.py").write_text("VALUE = 1\n")
+    profile = plan.choose(plan.Settings())
+    context = runner.Context(
+        project=project,
+        state=project / ".preflight",
+        run_id="r1",
+        profile=profile,
+        settings=plan.Settings(),
+        model=profile.model,
+        evidence=profile.evidence,
+        budget_bytes=16 * 10**9,
+    )
+    session, _ = register.find_session("ac8-dependencies")
+    return {item.id: item for item in runner.run_session(session, context).checks}
+
+
+@pytest.mark.parametrize(
+    ("index", "line", "check"),
+    [
+        (0, "mlx-lm>=0.32", "AC8.1"),
+        (1, "mlx<0.33", "AC8.2"),
+        (2, "transformers", "AC8.3"),
+        (3, None, "AC8.4"),
+    ],
+)
+def test_a_missing_or_loose_framework_dependency_fails_its_own_row(
+    tmp_path: Path, index: int, line: str | None, check: str
+) -> None:
+    """Each of the four packages has a row that fails when it is absent or lacks a bound."""
+    lines = [item if n != index else line for n, item in enumerate(GOOD)]
+    # The requirement never resolves, so that nothing is installed in this test.
+    checks = judge(tmp_path, [item for item in [*lines, "no-such-thing-x>=1,<2"] if item])
+    four = {f"AC8.{n}": checks[f"AC8.{n}"].status for n in range(1, 5)}
+    assert four.pop(check) is Status.FAIL
+    assert set(four.values()) == {Status.PASS}
+    assert checks["AC8.6"].status is Status.FAIL
+    assert checks["AC8.7"].status is Status.ERROR
+    assert (checks["AC8.5"].status is Status.PASS) == (line is None)
+
+
+def test_a_project_that_installs_cleanly_passes_the_installation_rows(tmp_path: Path) -> None:
+    """An editable installation into a clean venv, and pip check in it, pass."""
+    checks = judge(tmp_path, [])
+    assert checks["AC8.6"].status is Status.PASS
+    assert checks["AC8.7"].status is Status.PASS
+
+
+def test_nothing_examined_is_an_error(tmp_path: Path) -> None:
+    """A project without any dependency proves nothing about bounds."""
+    assert judge(tmp_path, ["no-such-thing-x>=1,<2"])["AC8.5"].status is Status.PASS
+    assert judge(tmp_path, [])["AC8.5"].status is Status.ERROR
+
+
+def test_an_extra_without_bounds_fails(tmp_path: Path) -> None:
+    """A loose requirement hides in no extra."""
+    extra = "[project.optional-dependencies]\ndev = ['no-such-thing-y']\n"
+    check = judge(tmp_path, ["no-such-thing-x>=1,<2"], extra)["AC8.5"]
+    assert check.status is Status.FAIL
+    assert "no-such-thing-y" in check.reason
+
+
+@pytest.mark.parametrize("run_id", ["r1", "r0", None])
+def test_the_audit_row_counts_only_this_runs_gate(tmp_path: Path, run_id: str | None) -> None:
+    """AC8.8 passes on a passing gate 8 of this run and is blocked by a stale or absent one."""
+    if run_id is not None:
+        audit, _ = register.find_session("gate8-audit")
+        checks = tuple(
+            CheckResult(c.id, c.title, Status.PASS, plan.Evidence.STATIC, "40 audited")
+            for c in audit.checks
+        )
+        write_result(
+            tmp_path / ".preflight" / "results",
+            SessionResult(audit.id, audit.title, checks, run_id, "2026-01-01", 1.0, "embedded"),
+        )
+    expected = Status.PASS if run_id == "r1" else Status.BLOCKED
+    assert judge(tmp_path, ["no-such-thing-x>=1,<2"])["AC8.8"].status is expected
+
+
+def test_unreadable_dependencies_are_an_error(tmp_path: Path) -> None:
+    """A requirement that is not one makes every row ERROR, not absent."""
+    checks = judge(tmp_path, ["not a requirement ==="])
+    assert {item.status for item in checks.values()} == {Status.ERROR}

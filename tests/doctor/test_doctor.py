@@ -1,0 +1,189 @@
+"""The doctor on real folders, a real loopback hub, and real limits."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlx_preflight.doctor import Finding, Patient, Severity, answers, diagnose, download, memory
+from mlx_preflight.model.location import EMBEDDED_FOLDER
+from mlx_preflight.plan import Evidence
+from mlx_preflight.result import CheckResult, SessionResult, Status, write_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = "someone/some-model"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, int]]:
+    """Serve one status code on loopback as the hub; the test sets which."""
+    code = {"status": 200}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code["status"])
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    yield code
+    server.shutdown()
+    server.server_close()
+
+
+def hub_finding(found: list[Finding]) -> Finding:
+    """Return what was said of the hub's answer."""
+    return next(item for item in found if "127.0.0.1" in item.saw)
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [(401, "login"), (403, "ask"), (404, "spelling"), (429, "wait"), (500, "later")],
+)
+def test_each_refusal_of_the_hub_names_its_own_fix(
+    hub: dict[str, int], status: int, word: str
+) -> None:
+    """401, 403, 404, 429 and 500 are five problems with five different fixes."""
+    hub["status"] = status
+    finding = hub_finding(download.examine(MODEL, 2.0))
+    assert finding.severity is Severity.PROBLEM
+    assert word in finding.fix
+
+
+def test_a_reachable_hub_and_an_absent_model_are_told_apart(hub: dict[str, int]) -> None:
+    """The hub answers, the model is not cached, and the fix is the exact command."""
+    found = download.examine(MODEL, 2.0)
+    assert hub_finding(found).severity is Severity.GOOD
+    cached = next(item for item in found if "cache" in item.saw)
+    assert cached.severity is Severity.PROBLEM
+    assert cached.fix == f"hf download {MODEL}"
+
+
+def test_an_unreachable_hub_is_a_problem_not_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection is a finding, quickly."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert hub_finding(download.examine(MODEL, 2.0)).severity is Severity.PROBLEM
+
+
+def test_the_token_is_never_shown(hub: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token in the environment is reported as present and printed nowhere."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
+    found = download.examine(MODEL, 2.0)
+    assert any("token is present" in item.saw for item in found)
+    assert "secretsecret" not in repr(found)
+
+
+def broken(tmp_path: Path) -> Path:
+    """Return a copy of the embedded checkpoint to break."""
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    return folder
+
+
+def problems(folder: Path) -> str:
+    """Return what the examination of the answers calls a problem."""
+    found = answers.examine(str(folder))
+    return " ".join(item.saw for item in found if item.severity is Severity.PROBLEM)
+
+
+def test_the_embedded_model_has_no_cause_of_gibberish() -> None:
+    """Nothing in the shipped checkpoint is called a problem."""
+    assert not [f for f in answers.examine("embedded") if f.severity is not Severity.GOOD]
+
+
+def test_a_missing_template_is_named(tmp_path: Path) -> None:
+    """A checkpoint without a chat template is told to be a base model."""
+    folder = broken(tmp_path)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config.pop("chat_template", None)
+    path.write_text(json.dumps(config))
+    for extra in folder.glob("chat_template*"):
+        extra.unlink()
+    assert "no chat template" in problems(folder)
+
+
+def test_hot_sampling_is_named(tmp_path: Path) -> None:
+    """A generation config that asks for temperature 2 is a problem."""
+    folder = broken(tmp_path)
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "temperature": 2.0}))
+    assert "temperature 2" in problems(folder)
+
+
+def test_truncated_weights_are_named(tmp_path: Path) -> None:
+    """A cut weights file is a problem with the file's name."""
+    folder = broken(tmp_path)
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "model.safetensors" in problems(folder)
+
+
+@pytest.mark.parametrize(
+    ("status", "severity"),
+    [
+        (Status.PASS, Severity.GOOD),
+        (Status.FAIL, Severity.PROBLEM),
+        (Status.BLOCKED, Severity.UNKNOWN),
+    ],
+)
+def test_the_last_memory_measurement_is_read(
+    tmp_path: Path, status: Status, severity: Severity
+) -> None:
+    """AC6.7 of the last run decides; a blocked one is unknown, never good."""
+    check = CheckResult("AC6.7", "within", status, Evidence.EMBEDDED, "0.1 GB of 16 GB")
+    result = SessionResult("ac6-memory", "AC6", (check,), "r", "2026-01-01", 1.0, "embedded")
+    write_result(tmp_path / "results", result)
+    assert memory.examine(10**9, tmp_path)[1].severity is severity
+
+
+def test_no_measurement_is_unknown(tmp_path: Path) -> None:
+    """Without AC6's result the doctor says that it does not know."""
+    assert memory.examine(10**9, tmp_path)[1].severity is Severity.UNKNOWN
+
+
+def test_a_budget_over_the_machine_is_a_problem(tmp_path: Path) -> None:
+    """A petabyte does not fit."""
+    assert memory.examine(10**15, tmp_path)[0].severity is Severity.PROBLEM
+
+
+def test_a_low_limit_of_open_files_is_a_problem() -> None:
+    """A process whose hard limit is 1024 is told so (limits only ever go down)."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (512, 1024));"
+        "from mlx_preflight.doctor import stack;"
+        "print([f.saw for f in stack.examine() if f.severity == 'problem'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "limit of open files is 1024" in done.stdout
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] != 1024
+
+
+def test_the_whole_diagnosis_covers_every_topic(tmp_path: Path) -> None:
+    """All five topics are in the diagnosis, problems first, each non-good one with a fix."""
+    found = diagnose(Patient("embedded", 16 * 10**9, tmp_path))
+    assert {item.topic for item in found} == {"download", "memory", "import", "answers", "machine"}
+    assert all(item.fix for item in found if item.severity is not Severity.GOOD)
+    assert found[-1].severity is Severity.GOOD

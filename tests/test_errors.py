@@ -1,0 +1,22 @@
+"""The error tree."""
+
+from __future__ import annotations
+
+import inspect
+
+from mlx_preflight import errors
+
+
+def test_every_error_has_the_one_base_and_a_documented_exit_code() -> None:
+    """All errors derive from PreflightError and exit with 2, 3 or 4."""
+    found = [item for _, item in inspect.getmembers(errors, inspect.isclass)]
+    kinds = [item for item in found if issubclass(item, Exception)]
+    assert len(kinds) >= 7
+    assert all(issubclass(item, errors.PreflightError) for item in kinds)
+    assert {item.exit_code for item in kinds} == {2, 3, 4}
+
+
+def test_the_hint_is_kept_beside_the_message() -> None:
+    """The message says what failed, the hint what to do."""
+    error = errors.PreflightError("no weights", hint="download them")
+    assert (str(error), error.hint) == ("no weights", "download them")

@@ -1,0 +1,211 @@
+"""Child processes: they cannot hang the parent, outlive it, or see its secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mlx_preflight import isolate
+from mlx_preflight.errors import ChildError
+from mlx_preflight.isolate import Finished, run_child
+
+FAMILY = """
+sleep 120 &
+echo $$ $! > "$0.new"
+mv "$0.new" "$0"
+[ "$1" = end ] || wait
+"""
+"""Shell script that starts a sleeping child, and writes both process ids to the file `$0`."""
+
+PARENT = """
+import sys
+from pathlib import Path
+from mlx_preflight.isolate import run_child
+try:
+    run_child(["sh", "-c", sys.argv[1], sys.argv[2], "wait"], cwd=Path(), timeout_s=100)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def python(code: str, *arguments: str, timeout_s: float = 60) -> Finished:
+    return run_child([sys.executable, "-c", code, *arguments], cwd=Path(), timeout_s=timeout_s)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that is dead and not yet reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone(path: Path) -> bool:
+    """Wait until both processes that a family wrote down are gone."""
+    pids = [int(word) for word in path.read_text(encoding="utf-8").split()]
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return len(pids) == 2
+
+
+def test_a_child_answers() -> None:
+    """Exit code, both streams and the time come back; a failure is no exception."""
+    done = python("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+    assert 0 < done.duration_s < 60
+    assert not done.truncated
+    assert done.death() == ""
+
+
+def test_two_full_pipes_do_not_hang() -> None:
+    """A megabyte on each stream at once arrives whole."""
+    done = python(
+        "import sys\n"
+        "for _ in range(1000):\n"
+        "    sys.stderr.write('e' * 1000)\n"
+        "    sys.stdout.write('o' * 1000)\n",
+        timeout_s=30,
+    )
+    assert (len(done.stdout), len(done.stderr)) == (1_000_000, 1_000_000)
+
+
+def test_endless_output_is_cut_and_says_so() -> None:
+    """Of a flood the end is kept, and the parent's memory is not."""
+    amount = 3 * isolate.KEPT_BYTES
+    done = python(f"print('a' * {amount}, 'END')", timeout_s=60)
+    assert done.truncated
+    assert len(done.stdout) == isolate.KEPT_BYTES
+    assert done.stdout.endswith("END\n")
+
+
+def test_bytes_that_are_not_utf8_are_replaced() -> None:
+    """Foreign bytes are shown as such and raise nothing."""
+    assert python(r"import os; os.write(1, b'\xff\xfe')").stdout == "\ufffd\ufffd"
+
+
+def test_a_timeout_kills_the_family(tmp_path: Path) -> None:
+    """After its time a child dies with everything that it started."""
+    marker = tmp_path / "pids"
+    started = time.monotonic()
+    with pytest.raises(ChildError, match=r"sh did not end within 1\.5 s and was killed") as caught:
+        run_child(["sh", "-c", FAMILY, str(marker), "wait"], cwd=Path(), timeout_s=1.5)
+    assert time.monotonic() - started < 20
+    assert "timeout-s" in caught.value.hint
+    assert gone(marker)
+
+
+def test_what_a_finished_child_left_behind_is_killed(tmp_path: Path) -> None:
+    """A grandchild that holds the pipes neither delays the answer nor stays."""
+    marker = tmp_path / "pids"
+    done = run_child(["sh", "-c", FAMILY, str(marker), "end"], cwd=Path(), timeout_s=60)
+    assert done.returncode == 0
+    assert done.duration_s < 10
+    assert gone(marker)
+
+
+def test_ctrl_c_kills_the_family(tmp_path: Path) -> None:
+    """SIGINT to the parent alone ends child and grandchild."""
+    marker = tmp_path / "pids"
+    with subprocess.Popen([sys.executable, "-c", PARENT, FAMILY, str(marker)]) as parent:
+        deadline = time.monotonic() + 30
+        while not marker.exists():
+            assert parent.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(timeout=20) == 130
+    assert gone(marker)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGTERM, "killed by SIGTERM"),
+        (signal.SIGKILL, "killed by SIGKILL: the system ran out of memory, or somebody killed it"),
+    ],
+)
+def test_death_by_a_signal_is_named(number: int, said: str) -> None:
+    """A crash says which signal it was, and what SIGKILL usually means."""
+    assert python(f"import os; os.kill(os.getpid(), {int(number)})").death() == said
+
+
+def test_death_by_a_nameless_signal_is_numbered() -> None:
+    """Real-time signals have no name and raise nothing."""
+    assert Finished((), -40, "", "", 0.0, truncated=False).death() == "killed by signal 40"
+
+
+@pytest.mark.parametrize("cwd", [Path(), Path("/no/such/folder")])
+def test_a_program_that_cannot_start_is_an_error(cwd: Path) -> None:
+    """A missing program or folder is an error that names it."""
+    with pytest.raises(ChildError, match="cannot start /no/such/program"):
+        run_child(["/no/such/program"], cwd=cwd, timeout_s=5)
+
+
+def test_secrets_do_not_reach_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables named like secrets are missing in the child, all others are there."""
+    secret = ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "OPENAI_API_KEY"]
+    secret += ["PGPASSWORD", "MYSQL_PASSWD", "SSH_PRIVATE_KEY", "GOOGLE_APPLICATION_CREDENTIALS"]
+    harmless = ["TOKENIZERS_PARALLELISM", "HF_ENDPOINT", "KEYBOARD"]
+    for name in (*secret, *harmless):
+        monkeypatch.setenv(name, "hush")
+    seen = json.loads(python("import json, os; print(json.dumps(dict(os.environ)))").stdout)
+    assert [name for name in secret if name in seen] == []
+    assert all(seen[name] == "hush" for name in harmless)
+    assert "PATH" in seen
+    assert isolate.child_environment({"HF_TOKEN": "given"}).get("HF_TOKEN", "") == "given"
+
+
+def test_an_own_environment_is_taken_whole() -> None:
+    """With `env` the child sees nothing else of the parent."""
+    code = "import os; print(os.environ.get('ONLY'), 'PWD' in os.environ, 'HOME' in os.environ)"
+    done = run_child([sys.executable, "-c", code], cwd=Path(), timeout_s=30, env={"ONLY": "me"})
+    assert done.stdout == "me False False\n"
+
+
+def test_limits_are_set_in_the_child_alone() -> None:
+    """What `preexec` does happens after the fork."""
+    code = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    done = run_child([sys.executable, "-c", code], cwd=Path(), timeout_s=30, preexec=_lower)
+    assert int(done.stdout) == min(before + 3, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def _lower() -> None:
+    os.nice(3)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("token hf_abcdefghijkl in use", "token *** in use"),
+        ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer ***"),
+        ("authorization: bearer abc", "authorization: bearer ***"),
+        ("https://user:pass@host/x", "https://***@host/x"),
+        ("https://onlytoken@host/x", "https://***@host/x"),
+        ("https://host/a@b and me@example.org", "https://host/a@b and me@example.org"),
+        ("hf_hub is a name", "hf_hub is a name"),
+    ],
+)
+def test_secrets_are_redacted(text: str, shown: str) -> None:
+    """Tokens and credentials in output become asterisks, all else stays."""
+    assert isolate.redact(text) == shown
+
+
+def test_the_tail_is_short_and_redacted() -> None:
+    """The tail is of stderr, or of stdout when that is empty, without secrets."""
+    lines = "\n".join(f"line {n} hf_abcdefghijkl" for n in range(30))
+    done = Finished((), 1, "only out", lines, 0.0, truncated=False)
+    assert done.tail(2) == "line 28 ***\nline 29 ***"
+    assert Finished((), 1, "only out\n", " \n", 0.0, truncated=False).tail() == "only out"

@@ -1,0 +1,150 @@
+"""The project's table and the profiles: nothing misspelt, mistyped or out of range passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlx_preflight import plan
+from mlx_preflight.errors import UsageError
+from mlx_preflight.plan import Check, Settings
+from mlx_preflight.result import Evidence
+
+
+def project(tmp_path: Path, table: str) -> Path:
+    (tmp_path / "pyproject.toml").write_text(table, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_project_without_a_table_gets_the_defaults(tmp_path: Path) -> None:
+    """Nothing has to be configured."""
+    assert plan.load_settings(project(tmp_path, "[project]\nname = 'x'\n")) == Settings()
+
+
+def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
+    """Keys are written with dashes and reach the field of the same name."""
+    table = """[tool.mlx-preflight]
+    profile = "qwen2.5-coder-7b"
+    budget-gb = 24
+    coverage-min = 84.6
+    run-answers = false
+    audit-exempt = { torch = "not on this platform" }
+    """
+    found = plan.load_settings(project(tmp_path, table))
+    assert (found.profile, found.budget_gb, found.coverage_min) == ("qwen2.5-coder-7b", 24, 84.6)
+    assert found.run_answers is False
+    assert found.audit_exempt == {"torch": "not on this platform"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("coverage-mni = 90", "unknown key 'coverage-mni'; did you mean 'coverage-min'"),
+        ("coverage_min = 90", "did you mean 'coverage-min'"),
+        ("coverage-min = '90'", "expected int or float"),
+        ("coverage-min = true", "expected int or float"),
+        ("coverage-min = 101", "expected 0 to 100"),
+        ("coverage-min = nan", "expected 0 to 100"),
+        ("lint-max = 1.5", "expected int"),
+        ("lint-max = -1", "lint-max = -1: expected at least 0"),
+        ("tests-min = 0", "tests-min = 0: expected at least 1"),
+        ("generate-tokens = 19", "expected at least 20"),
+        ("train-steps = 2", "expected at least 3"),
+        ("timeout-s = 0", "expected at least 1"),
+        ("timeout-s = nan", "expected at least 1"),
+        ("timeout-s = inf", "expected at least 1"),
+        ("budget-gb = 0", "expected a number above 0"),
+        ("budget-gb = nan", "expected a number above 0"),
+        ("budget-gb = inf", "expected a number above 0"),
+        ("audit-service = 'pip'", "expected 'pypi' or 'osv'"),
+        ("audit-exempt = { torch = '' }", "audit-exempt.torch: expected a reason"),
+        ("audit-exempt = { torch = 3 }", "audit-exempt.torch: expected a reason"),
+        ("handoff = { tsk = 'T001' }", "unknown key 'tsk'; did you mean 'task'"),
+    ],
+)
+def test_a_wrong_value_is_refused(tmp_path: Path, line: str, said: str) -> None:
+    """A wrong key, type or range is an error, not the default."""
+    with pytest.raises(UsageError) as caught:
+        plan.load_settings(project(tmp_path, f"[tool.mlx-preflight]\n{line}\n"))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("raw", [b"[tool", b"\xff = 1"])
+def test_a_damaged_table_is_refused(tmp_path: Path, raw: bytes) -> None:
+    """A file that is not TOML is a usage error."""
+    (tmp_path / "pyproject.toml").write_bytes(raw)
+    with pytest.raises(UsageError, match="not valid TOML"):
+        plan.load_settings(tmp_path)
+
+
+def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
+    """Without pyproject.toml nothing is judged by defaults."""
+    with pytest.raises(UsageError, match="not found") as caught:
+        plan.load_settings(tmp_path)
+    assert "--project" in caught.value.hint
+
+
+def test_an_unknown_profile_suggests_the_nearest() -> None:
+    """A misspelt profile is an error with a suggestion."""
+    with pytest.raises(UsageError, match="'embeded'; did you mean 'embedded'"):
+        plan.find_profile("embeded")
+    with pytest.raises(UsageError, match=r"did you mean 'qwen2\.5-coder-7b'"):
+        plan.choose(Settings(profile="qwen2.5-coder"))
+
+
+def test_the_default_is_the_embedded_model() -> None:
+    """A fresh project judges the embedded model, and says so in the evidence."""
+    chosen = plan.choose(Settings())
+    assert (chosen.name, chosen.model, chosen.evidence) == (
+        "embedded",
+        "embedded",
+        Evidence.EMBEDDED,
+    )
+
+
+def test_a_model_of_ones_own_is_target_evidence() -> None:
+    """`--model` without a profile is `custom`, and never reads as the embedded model."""
+    for chosen in (
+        plan.choose(Settings(), model="./mine"),
+        plan.choose(Settings(model="./mine")),
+        plan.choose(Settings(), profile="embedded", model="./mine"),
+    ):
+        assert (chosen.name, chosen.model, chosen.evidence) == (
+            "custom",
+            "./mine",
+            Evidence.TARGET,
+        )
+        assert chosen.parameters is None
+
+
+def test_a_named_profile_ignores_the_tables_model() -> None:
+    """`--profile` on the command line means that profile's model."""
+    chosen = plan.choose(Settings(model="./mine"), profile="qwen2.5-coder-7b")
+    assert chosen.model == "Qwen/Qwen2.5-Coder-7B-Instruct"
+
+
+def test_a_profile_may_run_on_a_local_copy() -> None:
+    """`--profile` with `--model` keeps the profile's expectations."""
+    chosen = plan.choose(Settings(), profile="qwen2.5-coder-7b", model="./copy")
+    assert (chosen.model, chosen.parameters) == ("./copy", 7_615_616_512)
+
+
+def test_the_command_lines_budget_wins() -> None:
+    """Budget: command line, then table, then profile."""
+    assert plan.choose(Settings()).budget_gb == 16
+    assert plan.choose(Settings(budget_gb=24)).budget_gb == 24
+    assert plan.choose(Settings(budget_gb=24), budget_gb=8).budget_gb == 8
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_budget_that_is_no_size_is_refused(budget: float) -> None:
+    """A budget of nothing, NaN or infinity is a usage error."""
+    with pytest.raises(UsageError, match="expected a number above 0"):
+        plan.choose(Settings(), budget_gb=budget)
+
+
+def test_a_checks_function_is_its_id() -> None:
+    """One id, in the register and in the code."""
+    assert Check("AC4.3", "t", "r").function == "ac4_3"
+    assert Check("X-1.2", "t", "r").function == "x_1_2"
