@@ -18,6 +18,7 @@ import embedded_tasks as tasks
 import train_embedded_model as script
 
 SCRIPTS = Path(script.__file__).parent
+SEED = script.Settings().seed
 
 ANSWER_IN_CHILD = """
 import json, sys
@@ -62,17 +63,17 @@ def test_categories_cover_the_kinds_of_programming() -> None:
 
 def test_training_pairs_depend_on_the_seed_alone() -> None:
     """The same seed and block give the same pairs, another seed or block gives others."""
-    first = tasks.training_pairs(7, 0, 50)
-    assert first == tasks.training_pairs(7, 0, 50)
-    assert first != tasks.training_pairs(8, 0, 50)
-    assert first != tasks.training_pairs(7, 1, 50)
+    first = tasks.training_pairs(SEED, 0, 50)
+    assert first == tasks.training_pairs(SEED, 0, 50)
+    assert first != tasks.training_pairs(SEED + 1, 0, 50)
+    assert first != tasks.training_pairs(SEED, 1, 50)
 
 
 def test_held_out_prompts_are_never_trained_on() -> None:
     """No prompt of the held-out set occurs among 4,000 training pairs."""
-    held = {pair.prompt for pair in tasks.held_out(7)}
+    held = {pair.prompt for pair in tasks.held_out(SEED)}
     assert len(held) >= 200
-    assert held.isdisjoint(pair.prompt for pair in tasks.training_pairs(7, 0, 4_000))
+    assert held.isdisjoint(pair.prompt for pair in tasks.training_pairs(SEED, 0, 4_000))
 
 
 @pytest.mark.parametrize("template", tasks.TEMPLATES, ids=lambda template: template.id)
@@ -95,9 +96,9 @@ def test_training_leaves_out_the_held_openers() -> None:
             for text in tasks.HELD_OPENERS
         )
     )
-    trained = [pair.prompt for pair in tasks.training_pairs(7, 1, 1000)]
+    trained = [pair.prompt for pair in tasks.training_pairs(SEED, 1, 1000)]
     assert [prompt for prompt in trained if held.fullmatch(prompt)] == []
-    new = [pair.prompt for pair in tasks.held_out(7) if pair.kind != "parameters"]
+    new = [pair.prompt for pair in tasks.held_out(SEED) if pair.kind != "parameters"]
     assert [prompt for prompt in new if not held.fullmatch(prompt)] == []
 
 
@@ -112,7 +113,7 @@ def test_each_function_is_on_one_side_of_the_split() -> None:
 
 def test_answers_agree_with_the_references() -> None:
     """Every template's answer gives the values that the independent reference computed."""
-    pairs = [*tasks.held_out(7), *tasks.held_out(8)]
+    pairs = [*tasks.held_out(SEED), *tasks.held_out(SEED + 1)]
     assert {pair.template for pair in pairs} == {template.id for template in tasks.TEMPLATES}
     code = [pair.answer.removeprefix("```python\n").removesuffix("\n```") for pair in pairs]
     work = [[text, pair.function, pair.examples] for text, pair in zip(code, pairs, strict=True)]
@@ -130,14 +131,14 @@ def test_answers_agree_with_the_references() -> None:
 
 def test_examples_tell_functions_apart() -> None:
     """Every task has at least three examples, and not all expect the same value."""
-    for pair in tasks.held_out(7):
+    for pair in tasks.held_out(SEED):
         assert len(pair.examples) >= 3, pair.template
         assert len({json.dumps(item["expected"]) for item in pair.examples}) > 1, pair.prompt
 
 
 def test_judge_refuses_wrong_and_missing_functions() -> None:
     """A wrong function parses but is not correct, and prose does neither."""
-    pair = next(p for p in tasks.held_out(7) if p.template == "arithmetic/add_two")
+    pair = next(p for p in tasks.held_out(SEED) if p.template == "arithmetic/add_two")
     wrong = f"```python\ndef {pair.function}(a, b):\n    return a - b\n```"
     other = pair.answer.replace(pair.function, "another_name")
     verdicts = [
@@ -202,7 +203,7 @@ def test_card_reports_the_goal() -> None:
 
 def test_shipped_prompts_are_held_out_and_diverse(tokenizer: Tokenizer) -> None:
     """The shipped prompts are held-out ones of many categories, with long right answers."""
-    held = {pair.prompt: pair for pair in tasks.held_out(7)}
+    held = {pair.prompt: pair for pair in tasks.held_out(SEED)}
     prompts = shipped_prompts()
     assert len(prompts) >= 8
     assert len({item["id"].partition("/")[0] for item in prompts}) >= 6
@@ -214,7 +215,7 @@ def test_shipped_prompts_are_held_out_and_diverse(tokenizer: Tokenizer) -> None:
 
 def test_shipped_checkpoint_answers() -> None:
     """The shipped checkpoint, loaded by MLX-LM, answers shipped prompts correctly."""
-    held = {pair.prompt: pair for pair in tasks.held_out(7)}
+    held = {pair.prompt: pair for pair in tasks.held_out(SEED)}
     prompts = [item["prompt"] for item in shipped_prompts()[:2]]
     done = subprocess.run(
         [sys.executable, "-c", ANSWER_IN_CHILD, str(SCRIPTS), *prompts],

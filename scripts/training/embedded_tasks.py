@@ -27,8 +27,10 @@ Inputs = Sequence[tuple[Any, ...]]
 HELD_ONE_IN = 5
 """One opener and one combination of name and parameters in this many is never trained on."""
 
-FITTING_NAMES = 0.5
-"""Share of functions whose name fits the task; the others' says nothing about it."""
+NAME_SHARES = {"fitting": 40, "another's": 30, "neutral": 30}
+"""Percentages of names: the task's own, one that fits another task, a verb with a noun.
+
+Names that do not fit make the model read the wording and copy the name letter by letter."""
 
 ASKS = (
     *("Write", "Create", "Implement", "Define", "Make", "Build", "Give me", "I need"),
@@ -1486,13 +1488,17 @@ def is_held(template: Template, name: str, params: Params) -> bool:
     return _hash("combination", template.id, name, *values) % HELD_ONE_IN == 0
 
 
+def _name(rng: random.Random, template: Template) -> str:
+    [source] = rng.choices(list(NAME_SHARES), list(NAME_SHARES.values()))
+    if source == "neutral":
+        return f"{rng.choice(VERBS)}_{rng.choice(NOUNS)}"
+    return rng.choice((template if source == "fitting" else rng.choice(TEMPLATES)).names)
+
+
 def _combination(rng: random.Random, template: Template, held: bool) -> tuple[str, dict[str, Any]]:
     """Draw a function name and parameters from the wanted side of the split."""
     while True:
-        if rng.random() < FITTING_NAMES:
-            name = rng.choice(template.names)
-        else:
-            name = f"{rng.choice(VERBS)}_{rng.choice(NOUNS)}"
+        name = _name(rng, template)
         params = {key: rng.choice(values) for key, values in template.choices.items()}
         if is_held(template, name, params) is held:
             return name, params

@@ -93,8 +93,8 @@ class Settings:
         peak: Highest learning rate.
     """
 
-    steps: int = 1600
-    seed: int = 7
+    steps: int = 2000
+    seed: int = 11
     batch: int = 32
     peak: float = 3e-3
 

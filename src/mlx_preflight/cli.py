@@ -201,11 +201,12 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the model one question through its chat template and measure the answer."""
-    from mlx_preflight.model import runtime
+    from mlx_preflight.model import checkpoint, runtime
 
     with _progress(f"asking {model}", quiet=as_json):
+        folder = checkpoint.inspect(runtime.resolve(model).path).folder
         generation = runtime.generate(
-            runtime.resolve(model).path,
+            folder,
             [{"id": "asked", "prompt": prompt}],
             max_tokens=max_tokens,
             seed=seed,

@@ -22,7 +22,8 @@ FILES = {
 import sys
 from pathlib import Path
 
-sys.path.insert(0, {str(ROOT / "src")!r})
+SOURCE = {json.dumps(str(ROOT / "src"))}
+sys.path.insert(0, SOURCE)
 
 from mlx_preflight import sessions  # noqa: E402
 
@@ -44,8 +45,8 @@ tests = ["pytest>=8.4,<10"]
 [tool.hatch.build.targets.wheel]
 packages = ["src/sample"]
 
-[tool.mypy]
-files = ["src"]
+[tool.ruff.lint]
+select = ["E", "F"]
 """,
     "src/sample/__init__.py": '''"""Add numbers."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import runpy
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlx_preflight import plan, register, runner
-from mlx_preflight.criteria import inference, loading, memory
+from mlx_preflight.criteria import answering, answers, inference, loading, memory, subject
+from mlx_preflight.model import runtime
 from mlx_preflight.result import Evidence
 
 TINY = Path(__file__).parents[1] / "model_runtime" / "tiny.py"
@@ -16,7 +19,7 @@ SCRIPTS = ("load_model_test.py", "inference_test.py", "memory_profile.py")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_kernel_compilation():
+def _no_kernel_compilation() -> Iterator[None]:
     """MLX on a CPU compiles its first training step with g++, half a minute on a new machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLX_DISABLE_COMPILE", "1")
@@ -24,19 +27,19 @@ def _no_kernel_compilation():
 
 
 @pytest.fixture(scope="session")
-def tiny_tools():
+def tiny_tools() -> Any:
     """Functions that write tiny checkpoints."""
     return runpy.run_path(str(TINY))
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_tools, tmp_path_factory):
+def tiny(tiny_tools: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A tiny random Qwen2 checkpoint."""
     return tiny_tools["build"](tmp_path_factory.mktemp("tiny") / "model")
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory):
+def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A project with the plan's scripts and a document that names them."""
     root = tmp_path_factory.mktemp("project")
     for folder in ("scripts/training", "docs/training"):
@@ -48,10 +51,12 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def context_for(project):
+def context_for(project: Path) -> Any:
     """Return a function that makes the context of a model."""
 
-    def make(model, *, profile=plan.EMBEDDED, state=".preflight", **settings):
+    def make(
+        model: Any, *, profile: str = plan.EMBEDDED, state: str = ".preflight", **settings: Any
+    ) -> Any:
         return runner.Context(
             project=project,
             state=project / state,
@@ -61,49 +66,67 @@ def context_for(project):
             model=str(model),
             evidence=Evidence.EMBEDDED,
             budget_bytes=16 * 10**9,
-            note=lambda line: None,
+            note=lambda _: None,
         )
 
     return make
 
 
 @pytest.fixture(scope="session")
-def ac4(tiny, context_for):
+def ac4(tiny: Path, context_for: Callable[..., runner.Context]) -> Any:
     """AC4's facts on the tiny checkpoint."""
     return loading.gather(register.find_session("ac4-loading")[0], context_for(tiny))
 
 
 @pytest.fixture(scope="session")
-def ac5(context_for):
+def ac5(context_for: Callable[..., runner.Context]) -> Any:
     """AC5's facts on the embedded model."""
     context = context_for(plan.EMBEDDED, state="embedded")
     return inference.gather(register.find_session("ac5-inference")[0], context)
 
 
 @pytest.fixture(scope="session")
-def ac5_random(tiny, context_for):
-    """AC5's facts on random weights."""
+def ac5_random(tiny: Path, context_for: Callable[..., runner.Context]) -> Any:
+    """AC5's facts on random weights, asked once."""
     context = context_for(tiny, state="random", generate_tokens=40)
-    return inference.gather(register.find_session("ac5-inference")[0], context)
+    found = subject.find(context)
+    prompts = runtime.prompts_for(found.ready[0])
+    generation = runtime.generate(tiny, prompts, max_tokens=40, warm_up=False)
+    judgements = answering.judge_all(generation, prompts, run=True)
+    judged = answers.canonical(found.fingerprint, generation, prompts)
+    answers.save(context.state, judged, generation, judgements, found.describe())
+    return inference.Facts(
+        context, found, prompts, generation, None, judgements, answers.digest(judged)
+    )
 
 
 @pytest.fixture(scope="session")
-def ac6(context_for):
+def ac6(context_for: Callable[..., runner.Context]) -> Any:
     """AC6's facts on the embedded model."""
     context = context_for(plan.EMBEDDED, train_steps=3, generate_tokens=20, train_tokens=64)
     return memory.gather(register.find_session("ac6-memory")[0], context)
 
 
 @pytest.fixture(scope="session")
-def ac6_broken(tiny_tools, context_for, tmp_path_factory):
-    """AC6's facts on a checkpoint that holds a NaN."""
+def ac6_broken(
+    ac6: Any,
+    tiny_tools: dict[str, Any],
+    context_for: Callable[..., runner.Context],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """AC6's facts on a checkpoint that holds a NaN, trained only."""
     folder = tiny_tools["build"](tmp_path_factory.mktemp("nan") / "model", broken=True)
-    context = context_for(folder, train_steps=3, generate_tokens=20, train_tokens=32)
-    return memory.gather(register.find_session("ac6-memory")[0], context)
+    context = context_for(folder, train_steps=3)
+    found = subject.find(context)
+    prompts = runtime.prompts_for(found.ready[0])
+    training = runtime.train(folder, prompts, steps=3, row_tokens=32)
+    return memory.Facts(context, found, ac6.inference, training)
 
 
 @pytest.fixture
-def absent(context_for, tmp_path, monkeypatch):
+def absent(
+    context_for: Callable[..., runner.Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """The context of the 7B model on a machine whose hub cache is empty."""
     from huggingface_hub import constants
 

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlx_preflight import plan, register, runner
-from mlx_preflight.criteria import loading
+from mlx_preflight.criteria import loading, subject
 from mlx_preflight.errors import ChildError
+from mlx_preflight.model import runtime
 from mlx_preflight.result import Evidence, Status
 
 SESSION = register.find_session("ac4-loading")[0]
 CHECKS = [check.function for check in SESSION.checks]
 
 
-def values(outcome):
+def values(outcome: Any) -> Any:
     """Return the measurements of an outcome by name."""
     return {item.name: item.value for item in outcome.measurements}
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_an_intact_model_passes(ac4, name):
+def test_an_intact_model_passes(ac4: Any, name: str) -> None:
     """A complete checkpoint passes every check of AC4."""
     outcome = getattr(loading, name)(ac4)
     assert outcome.status is Status.PASS, outcome.reason
 
 
-def test_what_was_loaded_is_recorded(ac4):
+def test_what_was_loaded_is_recorded(ac4: Any) -> None:
     """Times, sizes, place, digests and counts stand in the result."""
     seen = values(loading.ac4_2(ac4)) | values(loading.ac4_3(ac4))
     assert ("cold_load_s" in seen) is ac4.loads.forced
@@ -41,7 +45,7 @@ def test_what_was_loaded_is_recorded(ac4):
     assert ac4.model["digests"].keys() >= {"config.json", "model.safetensors", "tokenizer.json"}
 
 
-def test_a_warm_load_is_not_called_cold(ac4):
+def test_a_warm_load_is_not_called_cold(ac4: Any) -> None:
     """Where the page cache stayed, no cold time is claimed."""
     loads = dataclasses.replace(ac4.loads, forced=False)
     outcome = loading.ac4_2(dataclasses.replace(ac4, loads=loads))
@@ -49,7 +53,7 @@ def test_a_warm_load_is_not_called_cold(ac4):
     assert "could not be forced" in outcome.reason
 
 
-def test_another_parameter_count_fails(ac4):
+def test_another_parameter_count_fails(ac4: Any) -> None:
     """A model of another size than the profile names fails."""
     profile = plan.find_profile("qwen2.5-coder-7b")
     context = dataclasses.replace(ac4.context, profile=profile)
@@ -58,33 +62,42 @@ def test_another_parameter_count_fails(ac4):
     assert "7,615,616,512" in outcome.reason
 
 
-def test_a_count_that_differs_from_the_files_fails(ac4):
+def test_a_count_that_differs_from_the_files_fails(ac4: Any) -> None:
     """A loaded model must have what the files hold."""
     warm = dataclasses.replace(ac4.loads.warm, parameters=1)
     loads = dataclasses.replace(ac4.loads, warm=warm)
     assert loading.ac4_3(dataclasses.replace(ac4, loads=loads)).status is Status.FAIL
 
 
-def test_another_models_tokenizer_fails(tiny, tiny_tools, tmp_path, context_for):
+def test_another_models_tokenizer_fails(
+    tiny: Path,
+    tiny_tools: dict[str, Any],
+    tmp_path: Path,
+    context_for: Callable[..., runner.Context],
+) -> None:
     """A tokenizer with other ids is seen statically and in use."""
     folder = tmp_path / "model"
     shutil.copytree(tiny, folder)
     tiny_tools["write_tokenizer"](folder, tiny_tools["tokenizer"](first=40))
-    facts = loading.gather(SESSION, context_for(folder))
+    context, loaded = context_for(folder), runtime.load(folder)
+    loads = loading.Loads(loaded, False, loaded)
+    facts = loading.Facts(context, subject.find(context), loads, None)
     outcome = loading.ac4_4(facts)
     assert outcome.status is Status.FAIL
     assert "end token" in outcome.reason
     assert loading.ac4_5(facts).status is Status.FAIL
 
 
-def test_a_nan_in_the_weights_fails(ac6_broken, ac4):
+def test_a_nan_in_the_weights_fails(ac6_broken: Any, ac4: Any) -> None:
     """One value that is not a number fails the integrity check, by tensor name."""
     outcome = loading.ac4_5(dataclasses.replace(ac4, subject=ac6_broken.subject))
     assert outcome.status is Status.FAIL
-    assert "model.layers.1.mlp.up_proj.weight" in outcome.reason
+    assert "model.layers.1.input_layernorm.weight" in outcome.reason
 
 
-def test_a_truncated_download_is_never_loaded(tiny, tmp_path, context_for):
+def test_a_truncated_download_is_never_loaded(
+    tiny: Path, tmp_path: Path, context_for: Callable[..., runner.Context]
+) -> None:
     """A cut-off weights file fails loading and integrity without a worker being started."""
     folder = tmp_path / "model"
     shutil.copytree(tiny, folder)
@@ -98,13 +111,15 @@ def test_a_truncated_download_is_never_loaded(tiny, tmp_path, context_for):
         assert "model.safetensors" in outcome.reason
 
 
-def test_a_worker_that_died_is_an_error_not_a_failure(ac4):
+def test_a_worker_that_died_is_an_error_not_a_failure(ac4: Any) -> None:
     """A killed child says nothing about the model."""
     facts = dataclasses.replace(ac4, loads=None, failure=ChildError("load: killed by SIGKILL"))
     assert loading.ac4_2(facts).status is Status.ERROR
 
 
-def test_a_worker_that_never_answers_is_an_error(tiny, context_for):
+def test_a_worker_that_never_answers_is_an_error(
+    tiny: Path, context_for: Callable[..., runner.Context]
+) -> None:
     """A load that runs past its time is an error with the cause."""
     facts = loading.gather(SESSION, context_for(tiny, timeout_s=0.1))
     outcome = loading.ac4_2(facts)
@@ -112,7 +127,7 @@ def test_a_worker_that_never_answers_is_an_error(tiny, context_for):
     assert "was killed" in outcome.reason
 
 
-def test_an_absent_hub_model_is_blocked_with_its_command(absent):
+def test_an_absent_hub_model_is_blocked_with_its_command(absent: runner.Context) -> None:
     """Without the weights AC4 says what to download; the script is judged all the same."""
     finished = runner.run_session(SESSION, absent)
     status = {check.id: check.status for check in finished.checks}
@@ -123,7 +138,7 @@ def test_an_absent_hub_model_is_blocked_with_its_command(absent):
         assert check.remedy == "hf download Qwen/Qwen2.5-Coder-7B-Instruct"
 
 
-def test_scripts_must_exist_parse_and_be_documented(ac4, tmp_path):
+def test_scripts_must_exist_parse_and_be_documented(ac4: Any, tmp_path: Path) -> None:
     """A missing or broken script and a missing document fail."""
     context = dataclasses.replace(ac4.context, project=tmp_path)
     facts = dataclasses.replace(ac4, context=context)

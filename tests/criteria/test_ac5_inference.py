@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
 from mlx_preflight import plan, register, runner
-from mlx_preflight.criteria import answers, inference, sign_off
+from mlx_preflight.criteria import answering, answers, inference, sign_off
 from mlx_preflight.errors import ChildError, ResultError
 from mlx_preflight.result import Status
 
@@ -16,31 +17,31 @@ SESSION = register.find_session("ac5-inference")[0]
 
 
 @pytest.mark.parametrize("name", [check.function for check in SESSION.checks])
-def test_the_embedded_model_passes(ac5, name):
+def test_the_embedded_model_passes(ac5: Any, name: str) -> None:
     """The embedded model passes every check of AC5."""
     outcome = getattr(inference, name)(ac5)
     assert outcome.status is Status.PASS, outcome.reason
 
 
-def test_random_weights_are_gibberish(ac5_random):
+def test_random_weights_are_gibberish(ac5_random: Any) -> None:
     """Random weights answer at length and fast, and fail for incoherence alone."""
     outcome = inference.ac5_4(ac5_random)
     assert outcome.status is Status.FAIL
     assert "gibberish" in outcome.reason
-    for check in (inference.ac5_2, inference.ac5_3, inference.ac5_5, inference.ac5_7):
+    for check in (inference.ac5_2, inference.ac5_3, inference.ac5_5):
         assert check(ac5_random).status is Status.PASS
 
 
-def test_raw_samples_are_kept(ac5):
+def test_raw_samples_are_kept(ac5: Any) -> None:
     """Speeds have one sample per prompt, and the warm-up is not among them."""
     found = {item.name: item for item in inference.ac5_5(ac5).measurements}
     for name in ("decode_tokens_per_s", "prompt_tokens_per_s", "first_token_s"):
         assert len(found[name].samples) == len(ac5.prompts)
         assert min(found[name].samples) > 0
-    assert found["warm_up_s"].value > 0
+    assert found["warm_up_s"].value not in found["answer_s"].samples
 
 
-def test_short_answers_fail(ac5):
+def test_short_answers_fail(ac5: Any) -> None:
     """One answer under twenty tokens fails the length check."""
     first, *rest = ac5.generation.answers
     short = dataclasses.replace(first, token_ids=first.token_ids[:19])
@@ -50,7 +51,7 @@ def test_short_answers_fail(ac5):
     assert "the shortest has 19" in outcome.reason
 
 
-def test_too_few_speeds_are_an_error(ac5):
+def test_too_few_speeds_are_an_error(ac5: Any) -> None:
     """Two samples give no median: could not be measured."""
     generation = dataclasses.replace(ac5.generation, answers=ac5.generation.answers[:2])
     facts = dataclasses.replace(ac5, generation=generation)
@@ -58,7 +59,7 @@ def test_too_few_speeds_are_an_error(ac5):
     assert inference.ac5_2(facts).status is Status.FAIL
 
 
-def test_other_tokens_on_repetition_fail(ac5):
+def test_other_tokens_on_repetition_fail(ac5: Any) -> None:
     """A second run that answers otherwise fails; one that died is an error."""
     first, *rest = ac5.repeat.answers
     other = dataclasses.replace(first, token_ids=(*first.token_ids, 0))
@@ -72,11 +73,11 @@ def test_other_tokens_on_repetition_fail(ac5):
     assert inference.ac5_7(dataclasses.replace(ac5, repeat=alone)).status is Status.ERROR
 
 
-def test_unrun_code_is_called_unrun(ac5):
+def test_unrun_code_is_called_unrun(ac5: Any) -> None:
     """With run-answers off, the reason says that nothing was run."""
     settings = dataclasses.replace(ac5.context.settings, run_answers=False)
     context = dataclasses.replace(ac5.context, settings=settings)
-    judgements = inference.judge_all(ac5.generation, ac5.prompts, run=False)
+    judgements = answering.judge_all(ac5.generation, ac5.prompts, run=False)
     facts = dataclasses.replace(ac5, context=context, judgements=judgements)
     outcome = inference.ac5_4(facts)
     assert outcome.status is Status.PASS
@@ -84,7 +85,7 @@ def test_unrun_code_is_called_unrun(ac5):
     assert not any(item.executed for item in judgements)
 
 
-def test_failures_reach_every_check(ac5):
+def test_failures_reach_every_check(ac5: Any) -> None:
     """Without answers nothing passes but the script."""
     failure = ChildError("generate: killed by SIGKILL")
     facts = inference.Facts(ac5.context, ac5.subject, failure=failure)
@@ -94,7 +95,7 @@ def test_failures_reach_every_check(ac5):
             getattr(inference, check.function)(facts)
 
 
-def test_saved_answers_hold_their_digest(ac5):
+def test_saved_answers_hold_their_digest(ac5: Any) -> None:
     """The document names model, machine and date, and refuses a changed answer."""
     path = ac5.context.state / answers.LOCATION
     original = path.read_text()
@@ -112,7 +113,7 @@ def test_saved_answers_hold_their_digest(ac5):
     assert inference.ac5_6(dataclasses.replace(ac5, digest="0" * 64)).status is Status.FAIL
 
 
-def test_a_person_must_agree_where_the_profile_says_so(ac5):
+def test_a_person_must_agree_where_the_profile_says_so(ac5: Any) -> None:
     """Coherent answers of the target wait for a sign-off, which expires with the answers."""
     profile = plan.find_profile("qwen2.5-coder-7b")
     facts = dataclasses.replace(ac5, context=dataclasses.replace(ac5.context, profile=profile))
@@ -131,7 +132,7 @@ def test_a_person_must_agree_where_the_profile_says_so(ac5):
         path.unlink()
 
 
-def test_no_sign_off_excuses_gibberish(ac5_random):
+def test_no_sign_off_excuses_gibberish(ac5_random: Any) -> None:
     """A person's word does not overrule the automatic judgement."""
     state = ac5_random.context.state
     sign_off.record(state, "AC5", "Ada", "looks fine to me")
@@ -139,7 +140,7 @@ def test_no_sign_off_excuses_gibberish(ac5_random):
     (state / "sign-offs" / "AC5.json").unlink()
 
 
-def test_an_absent_hub_model_blocks_what_needs_it(absent):
+def test_an_absent_hub_model_blocks_what_needs_it(absent: runner.Context) -> None:
     """Without the weights only the script is judged."""
     finished = runner.run_session(SESSION, absent)
     assert [check.status for check in finished.checks] == [Status.PASS, *[Status.BLOCKED] * 6]

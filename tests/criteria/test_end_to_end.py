@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlx_preflight import plan, register, runner
-from mlx_preflight.criteria import command
+from mlx_preflight.criteria import command, loading, memory
 from mlx_preflight.errors import ChildError
 from mlx_preflight.integration import e2e
 from mlx_preflight.result import Evidence, Status
@@ -19,25 +21,25 @@ SCRIPTS = Path(__file__).parents[2] / "scripts" / "training"
 
 
 @pytest.fixture(scope="module")
-def facts(context_for):
+def facts(context_for: Callable[..., runner.Context]) -> Any:
     """The workflow on the embedded model."""
     return e2e.gather(SESSION, context_for(plan.EMBEDDED, train_tokens=32))
 
 
 @pytest.mark.parametrize("name", [check.function for check in SESSION.checks])
-def test_the_workflow_passes(facts, name):
+def test_the_workflow_passes(facts: Any, name: str) -> None:
     """Import, load, answer and profile work one after the other."""
     outcome = getattr(e2e, name)(facts)
     assert outcome.status is Status.PASS, outcome.reason
 
 
-def test_what_ran_carries_the_models_evidence(facts):
+def test_what_ran_carries_the_models_evidence(facts: Any) -> None:
     """Steps on the model say which tier they hold for."""
     for check in (e2e.int1_2, e2e.int1_3, e2e.int1_4):
         assert check(facts).evidence is Evidence.EMBEDDED
 
 
-def test_steps_after_a_failure_are_blocked_by_it(facts):
+def test_steps_after_a_failure_are_blocked_by_it(facts: Any) -> None:
     """The failed step has the error; later steps name it, earlier ones keep passing."""
     stopped = dataclasses.replace(
         facts, answered=None, trained=None, failure=ChildError("killed"), failed_step=3
@@ -48,7 +50,7 @@ def test_steps_after_a_failure_are_blocked_by_it(facts):
     assert "step 3 failed" in e2e.int1_4(stopped).reason
 
 
-def test_empty_text_and_infinite_losses_fail(facts):
+def test_empty_text_and_infinite_losses_fail(facts: Any) -> None:
     """White space is no answer, and a loss that is not finite is no profile."""
     answer = dataclasses.replace(facts.answered.answers[0], text=" \n")
     answered = dataclasses.replace(facts.answered, answers=(answer,))
@@ -59,13 +61,15 @@ def test_empty_text_and_infinite_losses_fail(facts):
     assert e2e.int1_4(lost).status is Status.ERROR
 
 
-def test_an_absent_model_blocks_after_the_import(absent):
+def test_an_absent_model_blocks_after_the_import(absent: runner.Context) -> None:
     """The import is judged; the rest says what to download."""
     finished = runner.run_session(SESSION, absent)
     assert [check.status for check in finished.checks] == [Status.PASS, *[Status.BLOCKED] * 3]
 
 
-def run_script(name, monkeypatch, capsys, *arguments):
+def run_script(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> Any:
     """Run a script's main in this process and return its exit code and output."""
     import runpy
     import sys
@@ -77,14 +81,17 @@ def run_script(name, monkeypatch, capsys, *arguments):
 
 
 @pytest.fixture
-def sample(tmp_path):
+def sample(tmp_path: Path) -> Any:
     """An empty project."""
     (tmp_path / "pyproject.toml").write_text("[tool.mlx-preflight]\ntrain-steps = 3\n")
     return str(tmp_path)
 
 
-def test_the_loading_script_prints_what_the_plan_greps(sample, monkeypatch, capsys):
+def test_the_loading_script_prints_what_the_plan_greps(
+    ac4: Any, sample: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The plan's greps for success, parameters, tokenizer and time find their lines."""
+    monkeypatch.setattr(loading, "gather", lambda *_: ac4)
     code, output = run_script("load_model_test.py", monkeypatch, capsys, "--project", sample)
     assert code == 0, output.out
     for text in ("Model loaded successfully", "Parameters: 0.", "Tokenizer: ", " seconds"):
@@ -92,7 +99,9 @@ def test_the_loading_script_prints_what_the_plan_greps(sample, monkeypatch, caps
     assert not (Path(sample) / ".preflight" / "results").exists()
 
 
-def test_the_inference_script_shows_prompts_and_answers(sample, monkeypatch, capsys):
+def test_the_inference_script_shows_prompts_and_answers(
+    sample: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Every prompt stands beside its answer and its speed."""
     code, output = run_script("inference_test.py", monkeypatch, capsys, "--project", sample)
     assert code == 0, output.out
@@ -100,8 +109,11 @@ def test_the_inference_script_shows_prompts_and_answers(sample, monkeypatch, cap
         assert text in output.out
 
 
-def test_the_memory_script_answers_in_gb(sample, monkeypatch, capsys):
+def test_the_memory_script_answers_in_gb(
+    ac6: Any, sample: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Inference, training, peak and headroom are printed in GB."""
+    monkeypatch.setattr(memory, "gather", lambda *_: ac6)
     code, output = run_script("memory_profile.py", monkeypatch, capsys, "--project", sample)
     assert code == 0, output.out
     for text in ("Inference memory: ", "Training memory (QLoRA", "Peak memory", "Headroom: "):
@@ -110,7 +122,9 @@ def test_the_memory_script_answers_in_gb(sample, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("absent")
-def test_a_script_without_its_model_does_not_succeed(sample, monkeypatch, capsys):
+def test_a_script_without_its_model_does_not_succeed(
+    sample: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A blocked criterion exits 3, still prints the estimate, and names the command."""
     arguments = ("--project", sample, "--profile", "qwen2.5-coder-7b")
     code, output = run_script("memory_profile.py", monkeypatch, capsys, *arguments)
@@ -122,7 +136,7 @@ def test_a_script_without_its_model_does_not_succeed(sample, monkeypatch, capsys
     assert json.loads(output.out)["status"] == "FAIL"
 
 
-def test_a_wrong_profile_is_a_usage_error(sample, capsys):
+def test_a_wrong_profile_is_a_usage_error(sample: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown profile exits 2 and suggests the right one."""
     arguments = ["--project", sample, "--profile", "embeded"]
     assert command.main("ac4-loading", (), lambda _: [], arguments) == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from mlx_preflight.criteria import answers, sign_off
@@ -10,7 +13,7 @@ from mlx_preflight.result import write_json
 
 
 @pytest.fixture
-def state(tmp_path):
+def state(tmp_path: Path) -> Any:
     """A state folder with answers in it."""
     judged = {"model": "f" * 64, "answers": [{"id": "a", "answer": "b"}]}
     document = {"judged": judged, "digest": answers.digest(judged)}
@@ -18,7 +21,7 @@ def state(tmp_path):
     return tmp_path
 
 
-def test_a_sign_off_names_who_when_and_what(state):
+def test_a_sign_off_names_who_when_and_what(state: Path) -> None:
     """The record holds the person, the time, the note, the digest and the model."""
     done = sign_off.record(state, "ac5.4", " Ada ", "read all of it")
     assert (done.check, done.who, done.note, done.model) == (
@@ -32,7 +35,7 @@ def test_a_sign_off_names_who_when_and_what(state):
     assert sign_off.state(state, "AC5", "0" * 64).kind == "expired"
 
 
-def test_no_sign_off_is_none(state):
+def test_no_sign_off_is_none(state: Path) -> None:
     """Before anyone signs there is none."""
     assert sign_off.state(state, "AC5", "0" * 64).describe() == "none"
 
@@ -46,21 +49,23 @@ def test_no_sign_off_is_none(state):
         ("AC5", "Ada", "fine", "0" * 64),
     ],
 )
-def test_incomplete_sign_offs_are_refused(state, check, who, note, digest):
+def test_incomplete_sign_offs_are_refused(
+    state: Path, check: str, who: str, note: str, digest: str | None
+) -> None:
     """No name, no note, another criterion or other answers: nothing is recorded."""
     with pytest.raises(UsageError):
         sign_off.record(state, check, who, note, digest)
     assert not (state / "sign-offs").exists()
 
 
-def test_there_must_be_answers_to_sign(tmp_path):
+def test_there_must_be_answers_to_sign(tmp_path: Path) -> None:
     """Nothing can be signed before the session has saved answers."""
     with pytest.raises(ResultError):
         sign_off.record(tmp_path, "AC5", "Ada", "fine")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"who": "Ada"}'])
-def test_a_damaged_sign_off_is_not_none(state, content):
+def test_a_damaged_sign_off_is_not_none(state: Path, content: str) -> None:
     """A file that cannot be read is an error, neither valid nor absent."""
     (state / "sign-offs").mkdir()
     (state / "sign-offs" / "AC5.json").write_text(content)
@@ -68,7 +73,7 @@ def test_a_damaged_sign_off_is_not_none(state, content):
         sign_off.state(state, "AC5", "0" * 64)
 
 
-def test_a_damaged_document_of_answers_is_refused(state):
+def test_a_damaged_document_of_answers_is_refused(state: Path) -> None:
     """Answers without their frame cannot be signed."""
     write_json(state / answers.LOCATION, {"digest": "x"})
     with pytest.raises(ResultError, match="not a document"):

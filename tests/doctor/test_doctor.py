@@ -16,8 +16,7 @@ import pytest
 
 from mlx_preflight.doctor import Finding, Patient, Severity, answers, diagnose, download, memory
 from mlx_preflight.model.location import EMBEDDED_FOLDER
-from mlx_preflight.plan import Evidence
-from mlx_preflight.result import CheckResult, SessionResult, Status, write_result
+from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

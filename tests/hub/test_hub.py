@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,17 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hub import loopback
 
 from mlx_preflight.model.location import EMBEDDED_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_SPEC = importlib.util.spec_from_file_location("loopback", Path(__file__).with_name("loopback.py"))
-if _SPEC is None or _SPEC.loader is None:
-    raise ImportError("loopback.py")
-loopback = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(loopback)
 
 
 @pytest.fixture
@@ -88,7 +82,7 @@ def test_a_refusal_is_blocked_with_its_own_step(
 ) -> None:
     """401, 403, 404 and 500 exit 3 with what to do, without a traceback or the token."""
     hub.status = status
-    done = fetch(hub, tmp_path / "home", HF_TOKEN="hf_secretsecretsecret")
+    done = fetch(hub, tmp_path / "home", HF_TOKEN="hf_secretsecretsecret")  # noqa: S106
     assert done.returncode == 3
     assert hint in done.stderr
     assert "Traceback" not in done.stderr

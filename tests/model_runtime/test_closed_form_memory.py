@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mlx_preflight.errors import PreflightError
@@ -21,14 +23,14 @@ Q3 = {
 }
 
 
-def test_parameter_counts_are_exact():
+def test_parameter_counts_are_exact() -> None:
     """The counts are those that the published checkpoints load with."""
     assert closed_form.count_parameters(Q7) == 7_615_616_512
     assert closed_form.count_parameters(Q3) == 3_085_938_688
     assert closed_form.published_bytes(CODER) == 15_231_233_024
 
 
-def test_quantized_weights_take_four_and_a_half_bits():
+def test_quantized_weights_take_four_and_a_half_bits() -> None:
     """Four bits in groups of 64 with a 16-bit scale and bias are 4.5 bits per weight."""
     weights = closed_form.estimate_training(Q7)["weights"]
     assert weights == pytest.approx(7_615_616_512 * 4.5 / 8, rel=1e-3)
@@ -47,21 +49,24 @@ def test_quantized_weights_take_four_and_a_half_bits():
         (Q3, {"batch": 4, "row_tokens": 129}, 4.466),
     ],
 )
-def test_estimates_are_within_a_quarter_of_published_peaks(config, settings, published_gb):
+def test_estimates_are_within_a_quarter_of_published_peaks(
+    config: Any, settings: Any, published_gb: Any
+) -> None:
     """Four published peaks of Qwen2.5 QLoRA runs are met within 25 percent."""
     total = closed_form.estimate_training(config, **settings)["total"] / 1e9
     assert total == pytest.approx(published_gb, rel=0.25)
 
 
-def test_memory_grows_with_what_makes_it_grow():
+def test_memory_grows_with_what_makes_it_grow() -> None:
     """Longer rows, more rows, more layers and higher rank never need less."""
     base = closed_form.estimate_training(Q7, layers=8)["total"]
     for change in ({"row_tokens": 512}, {"batch": 2}, {"layers": 16}, {"rank": 16}):
-        assert closed_form.estimate_training(Q7, **{"layers": 8, **change})["total"] > base
+        settings: dict[str, Any] = {"layers": 8, **change}
+        assert closed_form.estimate_training(Q7, **settings)["total"] > base
     assert closed_form.estimate_training(Q7, layers=8, checkpointed=True)["total"] < base
 
 
-def test_the_total_is_the_sum_of_its_parts():
+def test_the_total_is_the_sum_of_its_parts() -> None:
     """No category is left out of the total."""
     parts = closed_form.estimate_training(Q7)
     total = parts.pop("total")
@@ -69,7 +74,7 @@ def test_the_total_is_the_sum_of_its_parts():
     assert all(isinstance(value, int) and value > 0 for value in parts.values())
 
 
-def test_an_unknown_layout_is_refused():
+def test_an_unknown_layout_is_refused() -> None:
     """A model that is laid out differently gets no number at all."""
     with pytest.raises(PreflightError, match="mamba"):
         closed_form.estimate_training({**Q7, "model_type": "mamba"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ EXAMPLES = [{"args": [2, 3], "expected": 5}, {"args": [0, 0], "expected": 0}]
 TOKENS = list(range(40))
 
 
-def judged(text, tokens=TOKENS, logprob=-0.1, run=True):
+def judged(text: str, tokens: list[int] = TOKENS, logprob: float = -0.1, run: bool = True) -> Any:
     """Judge an answer that should define `add`."""
     return coherence.judge(text, tokens, logprob, function="add", examples=EXAMPLES, run=run)
 
@@ -29,7 +30,7 @@ def judged(text, tokens=TOKENS, logprob=-0.1, run=True):
         f"```python\n{ADD}",
     ],
 )
-def test_code_is_found_in_every_common_form(text):
+def test_code_is_found_in_every_common_form(text: str) -> None:
     """Fenced, plain, chatty and cut-off answers all yield the function."""
     judgement = judged(text)
     assert judgement.correct, judgement.faults
@@ -47,7 +48,7 @@ def test_code_is_found_in_every_common_form(text):
         ("import os\n" + ADD, "not run: import of os"),
     ],
 )
-def test_wrong_answers_say_what_is_wrong(text, fault):
+def test_wrong_answers_say_what_is_wrong(text: str, fault: str) -> None:
     """Fluent nonsense is incorrect without being gibberish."""
     judgement = judged(text)
     assert not judgement.correct
@@ -65,21 +66,23 @@ def test_wrong_answers_say_what_is_wrong(text, fault):
         (ADD, TOKENS, math.nan, "log-probability"),
     ],
 )
-def test_gibberish_is_seen_by_a_statistic(text, tokens, logprob, fault):
+def test_gibberish_is_seen_by_a_statistic(
+    text: str, tokens: Any, logprob: float, fault: str
+) -> None:
     """Undecodable, endless and improbable answers are gibberish, even with good code."""
     judgement = judged(text, tokens, logprob)
     assert judgement.gibberish
     assert any(fault in item for item in judgement.faults)
 
 
-def test_unrun_code_is_judged_by_its_definition_only():
+def test_unrun_code_is_judged_by_its_definition_only() -> None:
     """Where running is off, a wrong function counts as defined and as not executed."""
     judgement = judged("def add(a, b):\n    return a - b", run=False)
     assert judgement.correct
     assert not judgement.executed
 
 
-def test_a_function_without_examples_proves_nothing():
+def test_a_function_without_examples_proves_nothing() -> None:
     """No examples is no success."""
     judgement = coherence.judge(ADD, TOKENS, -0.1, function="add", examples=[], run=True)
     assert not judgement.correct

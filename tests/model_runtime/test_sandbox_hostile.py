@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -55,7 +57,7 @@ EXHAUSTING = {
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left():
+def _nothing_left() -> Iterator[None]:
     """No test may leave a file or a process behind."""
     WITNESS.unlink(missing_ok=True)
     yield
@@ -64,7 +66,7 @@ def _nothing_left():
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_code_is_refused_before_it_runs(name):
+def test_hostile_code_is_refused_before_it_runs(name: str) -> None:
     """Code that reaches outside is refused by the screen of its syntax tree."""
     execution = sandbox.run_examples(HOSTILE[name], "f", EXAMPLES)
     assert execution.passed == 0
@@ -73,7 +75,7 @@ def test_hostile_code_is_refused_before_it_runs(name):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_code_fails_even_unscreened(name):
+def test_hostile_code_fails_even_unscreened(name: str) -> None:
     """With the screen off, the layers below stop the same code."""
     execution = sandbox.run_examples(HOSTILE[name], "f", EXAMPLES, screened=False)
     assert execution.passed == 0
@@ -82,7 +84,9 @@ def test_hostile_code_fails_even_unscreened(name):
 
 
 @pytest.mark.parametrize("name", EXHAUSTING)
-def test_exhausting_code_neither_passes_nor_outlives(name, monkeypatch):
+def test_exhausting_code_neither_passes_nor_outlives(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Code that wastes time, memory or output ends soon and passes nothing."""
     monkeypatch.setattr(sandbox, "CPU_S", 1)
     monkeypatch.setattr(sandbox, "MEMORY_BYTES", 200_000_000)
@@ -93,7 +97,7 @@ def test_exhausting_code_neither_passes_nor_outlives(name, monkeypatch):
     assert time.monotonic() - begin < 8
 
 
-def test_wall_time_ends_what_cpu_time_would_not(monkeypatch):
+def test_wall_time_ends_what_cpu_time_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child past the wall time is killed, however little it computes."""
     monkeypatch.setattr(sandbox, "WALL_S", 0.3)
     execution = sandbox.run_examples(EXHAUSTING["never ends"], "f", EXAMPLES)
@@ -101,7 +105,7 @@ def test_wall_time_ends_what_cpu_time_would_not(monkeypatch):
     assert "did not end" in execution.reason
 
 
-def test_honest_code_runs_with_the_modules_it_may_use():
+def test_honest_code_runs_with_the_modules_it_may_use() -> None:
     """Ordinary answers pass: imports of pure modules, printing, classes, recursion."""
     code = (
         "import re, functools\nfrom typing import List\nfrom collections import Counter\n"
@@ -118,7 +122,7 @@ def test_honest_code_runs_with_the_modules_it_may_use():
         assert execution.isolation["user"] == "nobody"
 
 
-def test_the_code_never_sees_the_expected_value():
+def test_the_code_never_sees_the_expected_value() -> None:
     """Whatever the child holds, the expected value is not among it."""
     seen = "def f(a, b):\n    return [a, b]"
     execution = sandbox.run_examples(seen, "f", [{"args": [1, 2], "expected": 31337}])
@@ -139,11 +143,11 @@ def test_the_code_never_sees_the_expected_value():
         (None, 0, False),
     ],
 )
-def test_values_are_compared_as_data(value, expected, equal):
+def test_values_are_compared_as_data(value: Any, expected: Any, equal: bool) -> None:
     """Equality is that of JSON data: near floats are equal, a bool is no number."""
     assert sandbox.same(value, expected) is equal
 
 
-def test_oversized_code_is_not_even_parsed():
+def test_oversized_code_is_not_even_parsed() -> None:
     """A text too long for an answer is refused by its length."""
     assert "characters" in sandbox.screen("x = 1\n" * sandbox.MAX_CODE_CHARS)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +21,7 @@ PROMPTS = [
 
 
 @pytest.fixture
-def start_up(tmp_path, monkeypatch):
+def start_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that makes every child run some code when it starts."""
 
     def plant(code: str) -> None:
@@ -29,16 +32,16 @@ def start_up(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def generations(tiny):
+def generations(tiny: Path) -> Any:
     """Two generations with one seed, the second on the last prompt only, sampled."""
-    settings = {"max_tokens": 24, "seed": 7, "temperature": 0.8}
+    settings: dict[str, Any] = {"max_tokens": 24, "seed": 7, "temperature": 0.8}
     return (
         runtime.generate(tiny, PROMPTS, **settings),
         runtime.generate(tiny, PROMPTS[1:], **settings, warm_up=False),
     )
 
 
-def test_answers_carry_their_raw_times(generations):
+def test_answers_carry_their_raw_times(generations: Any) -> None:
     """Every answer has its tokens, its times and its score; the warm-up stands apart."""
     first, second = generations
     assert [answer.id for answer in first.answers] == ["one", "two"]
@@ -55,21 +58,25 @@ def test_answers_carry_their_raw_times(generations):
     assert first.memory.rss_bytes > first.memory.active_bytes
 
 
-def test_one_seed_gives_one_answer_in_any_order(generations):
+def test_one_seed_gives_one_answer_in_any_order(generations: Any) -> None:
     """A sampled answer does not depend on the prompts asked before it, nor on the process."""
     first, second = generations
     assert first.answers[1].token_ids == second.answers[0].token_ids
     assert first.answers[0].token_ids != first.answers[1].token_ids
 
 
-def test_a_killed_worker_is_named_by_its_signal(tiny, start_up):
+def test_a_killed_worker_is_named_by_its_signal(
+    tiny: Path, start_up: Callable[[str], None]
+) -> None:
     """A SIGKILL, as the out-of-memory killer sends it, is reported as such."""
     start_up("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     with pytest.raises(ChildError, match="killed by SIGKILL: the system ran out of memory"):
         runtime.load(tiny)
 
 
-def test_a_worker_without_an_answer_is_an_error(tiny, start_up):
+def test_a_worker_without_an_answer_is_an_error(
+    tiny: Path, start_up: Callable[[str], None]
+) -> None:
     """Exit status 0 without an answer file is not success."""
     start_up("import os\nos._exit(0)\n")
     with pytest.raises(ChildError, match="ended with status 0") as raised:
@@ -77,7 +84,7 @@ def test_a_worker_without_an_answer_is_an_error(tiny, start_up):
     assert not isinstance(raised.value, runtime.WorkerError)
 
 
-def test_running_out_of_memory_is_said(tiny_tools, tmp_path):
+def test_running_out_of_memory_is_said(tiny_tools: dict[str, Any], tmp_path: Path) -> None:
     """Rows too long for any machine end in "out of memory" and advice, not in a stack trace."""
     folder = tiny_tools["build"](tmp_path / "endless")
     config = json.loads((folder / "config.json").read_text())
@@ -98,20 +105,22 @@ def test_running_out_of_memory_is_said(tiny_tools, tmp_path):
         ("ValueError", "bad hf_abcdefghijklmnop token", "***"),
     ],
 )
-def test_known_failures_come_with_advice(kind, message, said):
+def test_known_failures_come_with_advice(kind: str, message: str, said: str) -> None:
     """Messages of the framework that users meet are put into words, without secrets."""
     error = runtime._worker_error("load", kind, message)
     assert said in f"{error} {error.hint}"
     assert "hf_abc" not in str(error)
 
 
-def test_a_hanging_worker_is_killed(tiny):
+def test_a_hanging_worker_is_killed(tiny: Path) -> None:
     """A worker past its time is killed and said to have been."""
     with pytest.raises(ChildError, match="was killed"):
         runtime.load(tiny, timeout_s=0.2)
 
 
-def test_what_the_framework_raises_is_a_worker_error(tiny, tiny_tools, tmp_path):
+def test_what_the_framework_raises_is_a_worker_error(
+    tiny: Path, tiny_tools: dict[str, Any], tmp_path: Path
+) -> None:
     """A model that cannot be loaded is told from a worker that died."""
     folder = tiny_tools["build"](tmp_path / "unknown")
     config = json.loads((folder / "config.json").read_text())
@@ -120,7 +129,7 @@ def test_what_the_framework_raises_is_a_worker_error(tiny, tiny_tools, tmp_path)
         runtime.load(folder)
 
 
-def test_python_of_a_model_folder_is_never_run(tiny_tools, tmp_path):
+def test_python_of_a_model_folder_is_never_run(tiny_tools: dict[str, Any], tmp_path: Path) -> None:
     """A config that asks for its own code gets an error, and the code does not run."""
     folder = tiny_tools["build"](tmp_path / "evil")
     witness = tmp_path / "witness"
@@ -134,7 +143,7 @@ def test_python_of_a_model_folder_is_never_run(tiny_tools, tmp_path):
     assert not witness.exists()
 
 
-def test_the_parent_imports_no_mlx():
+def test_the_parent_imports_no_mlx() -> None:
     """Everything a session imports leaves mlx, mlx_lm and transformers alone."""
     code = (
         "import sys\n"
@@ -146,7 +155,7 @@ def test_the_parent_imports_no_mlx():
     assert done.stdout.strip() == "[]"
 
 
-def test_workers_get_no_token_and_no_network(monkeypatch):
+def test_workers_get_no_token_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens stay in the parent, and the hub's libraries are told to stay offline."""
     monkeypatch.setenv("HF_TOKEN", "hf_secretsecret")
     monkeypatch.setenv("MLXLM_USE_MODELSCOPE", "True")
@@ -156,13 +165,15 @@ def test_workers_get_no_token_and_no_network(monkeypatch):
     assert environment["MLXLM_USE_MODELSCOPE"] == "False"
 
 
-def test_nothing_to_ask_is_refused(tiny):
+def test_nothing_to_ask_is_refused(tiny: Path) -> None:
     """An empty list of prompts is a usage error, not a fast success."""
     with pytest.raises(UsageError):
         runtime.generate(tiny, [], max_tokens=4)
 
 
-def test_models_are_found_where_they_are(tiny, tmp_path, monkeypatch):
+def test_models_are_found_where_they_are(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The embedded model, folders and cached hub snapshots resolve; others say what to do."""
     from huggingface_hub import constants
 
@@ -188,20 +199,24 @@ def test_models_are_found_where_they_are(tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere", "nowhere", "a/b/c", "a b/c"])
-def test_what_is_no_model_is_a_usage_error(name):
+def test_what_is_no_model_is_a_usage_error(name: str) -> None:
     """A path that does not exist is never looked up as a hub id."""
     with pytest.raises(UsageError, match="no such folder"):
         location.resolve(name)
 
 
-def test_a_missing_embedded_model_is_blocked(monkeypatch, tmp_path):
+def test_a_missing_embedded_model_is_blocked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """An installation without the embedded model says so."""
     monkeypatch.setattr(location, "EMBEDDED_FOLDER", tmp_path)
     with pytest.raises(BlockedError, match="embedded"):
         location.resolve("embedded")
 
 
-def test_a_cold_load_is_claimed_only_when_forced(tmp_path, monkeypatch):
+def test_a_cold_load_is_claimed_only_when_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No file, a missing file and a system without the call are never called cold."""
     file = tmp_path / "weights"
     file.write_bytes(b"x" * 100_000)
@@ -212,7 +227,7 @@ def test_a_cold_load_is_claimed_only_when_forced(tmp_path, monkeypatch):
     assert page_cache.evict([file]) is False
 
 
-def test_built_in_prompts_are_complete(tiny):
+def test_built_in_prompts_are_complete(tiny: Path) -> None:
     """Every built-in prompt names its function and has examples that are JSON."""
     prompts = location.prompts_for(location.resolve(str(tiny)))
     assert len(prompts) >= 6
@@ -221,6 +236,6 @@ def test_built_in_prompts_are_complete(tiny):
         assert len(item["examples"]) >= 2
 
 
-def test_a_refused_checkpoint_is_an_error_of_its_own():
+def test_a_refused_checkpoint_is_an_error_of_its_own() -> None:
     """Refusals of the static validation are no worker errors."""
     assert not issubclass(CheckpointError, runtime.WorkerError)

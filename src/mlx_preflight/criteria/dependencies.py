@@ -6,15 +6,16 @@ import shutil
 import sys
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from mlx_preflight import register
 from mlx_preflight.criteria.installation import judge_pip_check
 from mlx_preflight.errors import PreflightError, ResultError
+from mlx_preflight.gates import audit
 from mlx_preflight.isolate import Finished, run_child
 from mlx_preflight.plan import Session
-from mlx_preflight.result import Measurement, Outcome, SessionResult, Status, read_result
+from mlx_preflight.result import Measurement, Outcome, Status, read_result
 from mlx_preflight.runner import Context
 
 _LOWER = (">=", ">", "==", "~=", "===")
@@ -30,14 +31,14 @@ class Facts:
         extras: The requirements of every extra, without those on the project itself.
         install: Output of the editable installation, or why it could not be tried.
         pip_check: Output of `pip check` in that venv, likewise.
-        audit: Result of gate 8 in this run, or why there is none.
+        audit: What gate 8 found in this run, or what the same audit found here.
     """
 
     requirements: tuple[Requirement, ...]
     extras: tuple[Requirement, ...]
     install: Finished | str
     pip_check: Finished | str
-    audit: SessionResult | str
+    audit: Outcome
 
 
 def gather(_session: Session, context: Context) -> Facts:
@@ -132,11 +133,8 @@ def ac8_7(facts: Facts) -> Outcome:
 
 
 def ac8_8(facts: Facts) -> Outcome:
-    """Prove that gate 8 found no vulnerability in this run."""
-    if isinstance(facts.audit, str):
-        return Outcome(Status.BLOCKED, facts.audit, remedy="run `nox -s gate8-audit` in this run")
-    gate = facts.audit.checks[0]
-    return Outcome(gate.status, f"gate 8: {gate.reason}", remedy=gate.remedy)
+    """Prove that no runtime package has a known vulnerability, as gate 8 does."""
+    return facts.audit
 
 
 def _declared(facts: Facts, name: str) -> Outcome:
@@ -183,14 +181,17 @@ def _clean_install(context: Context) -> tuple[Finished | str, Finished | str]:
         shutil.rmtree(venv, ignore_errors=True)
 
 
-def _audit(context: Context) -> SessionResult | str:
-    path: Path = context.results / "gate8-audit.json"
-    if not path.is_file():
-        return "gate8-audit has no result"
+def _audit(context: Context) -> Outcome:
+    """Return gate 8's outcome of this run; without one, ask here what gate 8 would ask."""
+    session, _ = register.find_session("gate8-audit")
     try:
-        found = read_result(path)
-    except ResultError as error:
-        return str(error)
-    if found.run_id != context.run_id:
-        return f"gate8-audit's result is of run {found.run_id}, not of this run"
-    return found
+        found = read_result(context.results / f"{session.id}.json")
+    except ResultError:
+        found = None
+    if found is not None and found.run_id == context.run_id:
+        gate = found.checks[0]
+        return Outcome(gate.status, f"gate 8: {gate.reason}", remedy=gate.remedy)
+    try:
+        return audit.gate8(audit.gather(session, context))
+    except PreflightError as error:
+        return Outcome(Status.ERROR, str(error), remedy=error.hint)

@@ -59,7 +59,7 @@ def gather(session: Session, context: Context) -> Facts:
             known = pytest_run.measure(context, name).data
         folders.append(str(known))
     folder = context.scratch(session.id)
-    data, report = folder / "combined", folder / "coverage.json"
+    data, report = folder / pytest_run.DATA, folder / "report.json"
     report.unlink(missing_ok=True)
     combined = tool.run(context, "coverage", "combine", "--keep", f"--data-file={data}", *folders)
     if combined.done.returncode != 0:

@@ -18,6 +18,9 @@ from mlx_preflight.runner import Context
 
 UNIT, ACCEPTANCE = "gate4-unit", "gate5-integration"
 
+DATA = "coverage"
+"""Base name of every data file: `coverage combine` only takes files that share it."""
+
 MAX_JUNIT_BYTES = 64_000_000
 
 _MEANING = {2: "it was interrupted", 3: "it had an internal error", 4: "its usage was wrong"}
@@ -53,13 +56,13 @@ def measure(context: Context, name: str) -> Tests:
         ResultError: pytest left no readable JUnit file.
     """
     folder = context.scratch(name)
-    for old in folder.glob("coverage*"):
+    for old in folder.glob(f"{DATA}*"):
         old.unlink()
     stamp, junit = folder / "stamp.json", folder / "junit.xml"
     stamp.unlink(missing_ok=True)
     junit.unlink(missing_ok=True)
     source = (context.project / context.settings.source).resolve()
-    data = folder / "coverage"
+    data = folder / DATA
     acceptance = context.settings.acceptance
     chosen = [acceptance] if name == ACCEPTANCE else [f"--ignore={acceptance}"]
     arguments = ["run", "--parallel-mode", f"--data-file={data}", f"--source={source}"]
@@ -78,7 +81,7 @@ def measured(context: Context, name: str) -> Path | None:
     except ResultError:
         return None
     fits = isinstance(stamp, dict) and stamp.get("run_id") == context.run_id
-    return folder if fits and any(folder.glob("coverage*")) else None
+    return folder if fits and any(folder.glob(f"{DATA}*")) else None
 
 
 def judge(tests: Tests) -> Outcome:

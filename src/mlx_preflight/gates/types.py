@@ -12,7 +12,6 @@ from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Hold what mypy printed and how many errors are accepted.

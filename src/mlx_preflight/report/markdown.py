@@ -213,8 +213,9 @@ def _environment(report: Mapping[str, Any]) -> Iterator[str]:
 def _machine(env: Mapping[str, Any]) -> str:
     memory = env.get("memory_bytes")
     size = f"{memory / 1e9:.1f} GB RAM" if isinstance(memory, int | float) else "RAM unknown"
-    system = f"{env.get('system')} {env.get('release')} {env.get('machine')}"
+    names = ("processor", "cpu_count", "system", "release", "machine", "python")
+    known = {name: env.get(name) or "unknown" for name in names}
     return escape(
-        f"{env.get('processor')}, {env.get('cpu_count')} cores, {size}; {system}; "
-        f"Python {env.get('python')}"
+        "{processor}, {cpu_count} cores, {size}; {system} {release} {machine}; "
+        "Python {python}".format(size=size, **known)
     )

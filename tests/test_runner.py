@@ -1,0 +1,241 @@
+"""Running a session: whatever a check does, its row is in the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlx_preflight import plan, result, runner
+from mlx_preflight.errors import BlockedError, ChildError, ResultError
+from mlx_preflight.plan import Check, Session
+from mlx_preflight.result import Evidence, Measurement, Outcome, Status
+from mlx_preflight.runner import Context, run_session
+
+SESSION = Session(
+    "try",
+    "a session of two checks",
+    "ac",
+    "testing_runner",
+    (Check("T1", "one", "mend one"), Check("T2", "two", "mend two")),
+    stack="model",
+)
+PASS = Outcome(Status.PASS, "seen")
+
+Answer = Callable[[Any], Any]
+
+
+class Module(ModuleType):
+    """A module of checks, made for one test."""
+
+    def answer(self, **functions: Any) -> None:
+        self.__dict__.update(functions)
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Module:
+    """Return the session's module, in which both checks pass."""
+    made = Module("mlx_preflight.testing_runner")
+    made.answer(gather=lambda *_: None, t1=lambda _: PASS, t2=lambda _: PASS)
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    return made
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    profile = plan.find_profile("embedded")
+    return Context(
+        project=tmp_path,
+        state=tmp_path / ".preflight",
+        run_id="run-1",
+        profile=profile,
+        settings=plan.Settings(),
+        model=profile.model,
+        evidence=profile.evidence,
+        budget_bytes=16_000_000_000,
+    )
+
+
+def raising(error: BaseException) -> Answer:
+    def function(*_: object) -> None:
+        raise error
+
+    return function
+
+
+def seen(session: Session, context: Context) -> list[tuple[str, Status, str, str]]:
+    """Return id, status, reason and remedy of every row, as read back from the file."""
+    written = run_session(session, context)
+    assert result.read_result(context.results / f"{session.id}.json") == written
+    return [(item.id, item.status, item.reason, item.remedy) for item in written.checks]
+
+
+def test_a_session_that_passes(module: Module, context: Context) -> None:
+    """Every check is recorded with run, profile, model, machine and commit."""
+    values = (Measurement("load_s", 1.5, "s", "<= 2", (1.4, 1.6)),)
+    answer = Outcome(Status.PASS, "fast", Evidence.SIMULATED, values, "not needed")
+    module.answer(
+        gather=lambda *_: SimpleNamespace(model={"fingerprint": "f"}),
+        t2=lambda _: answer,
+    )
+    written = run_session(SESSION, context)
+    assert written.status is Status.PASS
+    assert (written.run_id, written.profile) == ("run-1", "embedded")
+    assert written.model == {"requested": "embedded", "fingerprint": "f"}
+    assert written.environment["python"]
+    assert set(written.git) == {"commit", "dirty"}
+    second = written.checks[1]
+    assert (second.evidence, second.measurements, second.remedy) == (
+        Evidence.SIMULATED,
+        values,
+        "",
+    )
+
+
+def test_the_facts_reach_every_check(module: Module, context: Context) -> None:
+    """What `gather` returns is what the checks are asked about."""
+    module.answer(
+        gather=lambda session, context: f"{session.id} of {context.run_id}",
+        t1=lambda facts: Outcome(Status.FAIL, facts),
+    )
+    assert seen(SESSION, context)[0][2] == "try of run-1"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (ChildError("the child died", hint="feed it"), Status.ERROR, "the child died"),
+        (BlockedError("no weights", hint="get them"), Status.BLOCKED, "no weights"),
+        (ZeroDivisionError("by zero"), Status.ERROR, "ZeroDivisionError: by zero"),
+        (SystemExit(0), Status.ERROR, "SystemExit: 0"),
+        (RecursionError(), Status.ERROR, "RecursionError: "),
+        (ChildError(""), Status.ERROR, "ChildError"),
+        (BlockedError(""), Status.BLOCKED, "blocked, by nothing named"),
+    ],
+)
+@pytest.mark.parametrize("where", ["gather", "t1"])
+def test_what_raises_becomes_a_row(
+    module: Module, context: Context, error: BaseException, status: Status, said: str, where: str
+) -> None:
+    """An error in one check is that check's row; in `gather` it is every check's."""
+    module.answer(**{where: raising(error)})
+    rows = seen(SESSION, context)
+    assert rows[0][:3] == ("T1", status, said)
+    assert rows[0][3] == (getattr(error, "hint", "") or "mend one")
+    assert rows[1][1] is (status if where == "gather" else Status.PASS)
+
+
+def test_a_module_that_does_not_exist_is_an_error(context: Context) -> None:
+    """A session without its module answers every check with ERROR."""
+    rows = seen(dataclasses.replace(SESSION, module="testing_gone"), context)
+    assert {row[1] for row in rows} == {Status.ERROR}
+    assert "ModuleNotFoundError" in rows[0][2]
+
+
+def test_a_check_without_a_function_is_an_error(module: Module, context: Context) -> None:
+    """A row of the register that nobody answers is not left out."""
+    del module.t2
+    rows = seen(SESSION, context)
+    assert rows[1][1:3] == (Status.ERROR, "no function t2 in mlx_preflight.testing_runner")
+
+
+@pytest.mark.parametrize("answer", [None, True, "PASS", Status.PASS])
+def test_what_is_no_outcome_is_an_error(module: Module, context: Context, answer: object) -> None:
+    """A check that returns something else has not answered."""
+    module.answer(t1=lambda _: answer)
+    row = seen(SESSION, context)[0]
+    assert row[1] is Status.ERROR
+    assert row[2] == f"t1 returned {type(answer).__name__}"
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_a_pass_without_a_reason_is_an_error(module: Module, context: Context, reason: str) -> None:
+    """A check that says PASS and not why proves nothing."""
+    module.answer(t1=lambda _: Outcome(Status.PASS, reason))
+    assert seen(SESSION, context)[0][1:3] == (Status.ERROR, "t1 said PASS without a reason")
+
+
+def test_a_blocked_row_is_blocked(module: Module, context: Context) -> None:
+    """A check that the register blocks is BLOCKED with its reason, and is not asked."""
+    module.answer(t2=raising(AssertionError("asked")))
+    blocked = (SESSION.checks[0], Check("T2", "two", "wait", "not built yet"))
+    rows = seen(dataclasses.replace(SESSION, checks=blocked), context)
+    assert rows[0][1] is Status.PASS
+    assert rows[1] == ("T2", Status.BLOCKED, "not built yet", "wait")
+
+
+def test_a_session_of_blocked_rows_imports_nothing(context: Context) -> None:
+    """Where nothing is asked, no module is needed."""
+    blocked = (Check("T1", "one", "wait", "not built yet"),)
+    rows = seen(dataclasses.replace(SESSION, module="testing_gone", checks=blocked), context)
+    assert [row[1] for row in rows] == [Status.BLOCKED]
+
+
+def test_the_outcomes_own_remedy_wins(module: Module, context: Context) -> None:
+    """A check may know better than the register what to do; a PASS needs nothing."""
+    module.answer(
+        t1=lambda _: Outcome(Status.FAIL, "seen", remedy="do this"),
+        t2=lambda _: Outcome(Status.FAIL, "seen"),
+    )
+    assert [row[3] for row in seen(SESSION, context)] == ["do this", "mend two"]
+
+
+def test_secrets_are_redacted(module: Module, context: Context) -> None:
+    """Tokens in reasons and remedies do not reach the file."""
+    module.answer(t1=lambda _: Outcome(Status.FAIL, "hf_abcdefghijkl", remedy="Bearer abc"))
+    seen(SESSION, context)
+    text = (context.results / "try.json").read_text(encoding="utf-8")
+    assert "hf_abc" not in text
+    assert "Bearer ***" in text
+
+
+def test_a_model_that_cannot_be_described_loses_no_check(module: Module, context: Context) -> None:
+    """An error while describing the model leaves the rows as they are."""
+
+    class Facts:
+        @property
+        def model(self) -> dict[str, str]:
+            raise ChildError("gone")
+
+    module.answer(gather=lambda *_: Facts())
+    written = run_session(SESSION, context)
+    assert written.status is Status.PASS
+    assert written.model == {"requested": "embedded", "unknown": "ChildError: gone"}
+
+
+def test_an_interrupted_session_leaves_no_old_result(module: Module, context: Context) -> None:
+    """Ctrl-C ends the session, and its earlier PASS of the same run does not stay behind."""
+    run_session(SESSION, context)
+    module.answer(t2=raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        run_session(SESSION, context)
+    assert list(context.results.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_written_is_an_error(module: Module, context: Context) -> None:
+    """Without a place for the result the session raises, so its exit code is not 0."""
+    context.state.write_text("a file", encoding="utf-8")
+    with pytest.raises(ResultError):
+        run_session(SESSION, context)
+    with pytest.raises(ResultError, match="cannot create"):
+        context.scratch("try")
+
+
+def test_the_scratch_folder_is_the_sessions_own(context: Context) -> None:
+    """What a session produces lies in a folder of its name."""
+    folder = context.scratch("try")
+    assert folder == context.state / "artifacts" / "try"
+    assert context.scratch("try").is_dir()
+
+
+def test_the_run_id_is_inherited_or_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children of one nox process share an id; without one each gets its own."""
+    monkeypatch.setenv(runner.RUN_ID_VARIABLE, "given")
+    assert runner.new_run_id() == "given"
+    monkeypatch.delenv(runner.RUN_ID_VARIABLE)
+    assert runner.new_run_id() != runner.new_run_id()
