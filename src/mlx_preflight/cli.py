@@ -340,3 +340,28 @@ def download(
         from mlx_preflight.report import screen
 
         screen.show_facts("Downloaded and verified", facts)
+
+
+@app.command(epilog="Example:  mlx-preflight document --check")
+def document(
+    project: ProjectOption = Path(),
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Compare only; exit 1 when one disagrees.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate docs/training/ from the last AC5 and AC6 results, kept as dated evidence."""
+    from mlx_preflight.report import training_documents
+
+    root, state = project.resolve(), _state(project)
+    differences = {}
+    for item in training_documents.DOCUMENTS:
+        if not check_only:
+            training_documents.record(item, root, state)
+        differences[item.name] = training_documents.disagreement(item, root)
+    if as_json:
+        _print_json(differences)
+    else:
+        for name, difference in differences.items():
+            typer.echo(f"{name}: {difference or 'agrees with its evidence'}")
+    raise typer.Exit(1 if any(differences.values()) else 0)

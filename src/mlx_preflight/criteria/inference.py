@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from mlx_preflight.criteria import answers, script, sign_off
+from mlx_preflight.criteria import answers, documented, script, sign_off
 from mlx_preflight.criteria.answering import Facts, gather
 from mlx_preflight.criteria.subject import failed, text
 from mlx_preflight.errors import PreflightError
 from mlx_preflight.model import coherence
 from mlx_preflight.model.coherence import Judgement
+from mlx_preflight.report import training_documents
 from mlx_preflight.result import Measurement, Outcome, Status
 
 __all__ = ["Facts", "gather"]
@@ -154,10 +155,15 @@ def ac5_6(facts: Facts) -> Outcome:
     stored = answers.read(facts.context.state)
     if stored["digest"] != facts.digest:
         return Outcome(Status.FAIL, "the stored answers are not those of this run")
+    written = documented.judge(
+        training_documents.INFERENCE, facts.context.project, facts.subject.fingerprint
+    )
+    if written.status is not Status.PASS:
+        return written
     return Outcome(
         Status.PASS,
         f"{len(stored['judged']['answers'])} prompts and answers are in "
-        f"{facts.context.state.name}/{answers.LOCATION.as_posix()}",
+        f"{facts.context.state.name}/{answers.LOCATION.as_posix()}; {written.reason}",
         measurements=(Measurement("answers_digest", facts.digest, "sha256"),),
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 
-from mlx_preflight.criteria import script
+from mlx_preflight.criteria import documented, script
 from mlx_preflight.criteria.profiling import Facts, gather
 from mlx_preflight.criteria.subject import failed, gb, text
 from mlx_preflight.memory import closed_form
 from mlx_preflight.model.exchange import Memory, TrainingReport
 from mlx_preflight.plan import EMBEDDED
+from mlx_preflight.report import training_documents
 from mlx_preflight.result import Measurement, Outcome, Status
 
 __all__ = ["Facts", "gather"]
@@ -178,4 +179,11 @@ def ac6_7(facts: Facts) -> Outcome:
         f"{what} {gb(needed)}, budget {gb(budget)} ({how})",
         evidence,
         (Measurement("needed_bytes", needed, "bytes", limit=f"<= {budget}"),),
+    )
+
+
+def ac6_8(facts: Facts) -> Outcome:
+    """The memory profile is documented, agrees with its evidence, and is of this model."""
+    return documented.judge(
+        training_documents.MEMORY, facts.context.project, facts.subject.fingerprint
     )
