@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PRINT = "f" * 64
 
-FIGURES = {
+FIGURES: dict[str, list[tuple[str, float | str, str]]] = {
     "ac5-inference": [
         ("decode_tokens_per_s", 130.5, "tokens/s"),
         ("prompt_tokens_per_s", 528.0, "tokens/s"),

@@ -1,0 +1,186 @@
+"""The command line, in processes of its own and in this one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from mlx_preflight import register
+from mlx_preflight.cli import app
+from mlx_preflight.errors import UsageError
+from mlx_preflight.report import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = [
+    *("list", "check", "summary", "report", "load", "generate", "sign-off", "doctor"),
+    *("download", "document"),
+]
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a fresh process."""
+    return subprocess.run(
+        [sys.executable, "-m", "mlx_preflight", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def project(tmp_path: Path) -> Path:
+    """Make a project that has nothing but a table."""
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    return tmp_path
+
+
+def test_the_core_imports_no_model_stack() -> None:
+    """Importing the package and its command line loads neither mlx, transformers nor numpy."""
+    code = (
+        "import sys, mlx_preflight, mlx_preflight.cli\n"
+        "print([n for n in ('mlx', 'mlx_lm', 'transformers', 'numpy') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_and_json(command: str) -> None:
+    """`--help` of each command shows an example and the --json option."""
+    done = CliRunner().invoke(app, [command, "--help"])
+    assert done.exit_code == 0
+    assert "Example" in done.output
+    assert "--json" in done.output
+
+
+def test_list_json_is_the_register() -> None:
+    """Programs read every session and check from one document."""
+    done = CliRunner().invoke(app, ["list", "--json"])
+    listed = json.loads(done.output)
+    assert [item["id"] for item in listed["sessions"]] == [s.id for s in register.SESSIONS]
+    assert "embedded" in listed["profiles"]
+
+
+def test_list_names_every_check() -> None:
+    """People read every check id too."""
+    done = CliRunner().invoke(app, ["list"])
+    assert all(c.id in done.output for s in register.SESSIONS for c in s.checks if "." in c.id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("check", "ac4-loadin"), "did you mean 'ac4-loading'"),
+        (("check", "AC4.33"), "did you mean 'AC4.3'"),
+        (("check", "ac4-loading", "--profile", "embeded"), "did you mean 'embedded'"),
+        (("check", "ac4-loading", "--budget-gb", "-1"), "above 0"),
+        (("report", "--format", "junitt"), "did you mean 'junit'"),
+        (("load", "--model", "no-such-folder"), "no-such-folder"),
+        (("chekc",), "No such command"),
+    ],
+)
+def test_wrong_usage_exits_2_with_one_message(arguments: tuple[str, ...], said: str) -> None:
+    """Misspelt ids, profiles, formats and commands end with a suggestion and no traceback."""
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    """A misspelt key in the table is never a silent default."""
+    (tmp_path / "pyproject.toml").write_text("[tool.mlx-preflight]\ncoverage-mim = 90\n")
+    done = run("check", "gate1-format", "--project", str(tmp_path))
+    assert done.returncode == 2
+    assert "did you mean 'coverage-min'" in done.stderr
+
+
+def test_nothing_ran_has_its_own_exit_code(tmp_path: Path) -> None:
+    """`summary` and `report` without a run exit 4 and name the next step."""
+    for command in ("summary", "report"):
+        done = run(command, "--project", str(project(tmp_path)))
+        assert done.returncode == 4
+        assert "nox" in done.stderr
+
+
+def test_a_check_writes_its_result_and_exits_by_status(tmp_path: Path) -> None:
+    """A gate that examines nothing is ERROR: exit 3, and the result file says why."""
+    done = run("check", "gate2-lint", "--project", str(project(tmp_path)), "--json")
+    assert done.returncode == 3, done.stderr
+    stored = json.loads((tmp_path / ".preflight" / "results" / "gate2-lint.json").read_text())
+    assert stored["status"] == json.loads(done.stdout)["status"] == "ERROR"
+
+
+def test_a_state_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """A result that cannot be written ends with exit 3 and a hint, not a traceback."""
+    project(tmp_path)
+    (tmp_path / ".preflight").write_text("a file where the folder belongs")
+    done = run("check", "gate2-lint", "--project", str(tmp_path))
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert "try:" in done.stderr
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Return a function that runs a command in this process from the project's root."""
+    monkeypatch.chdir(ROOT)
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+def test_load_says_what_the_model_is(invoke: Callable[..., object]) -> None:
+    """`load --json` counts parameters exactly and names where the model is."""
+    done = invoke("load", "--json")
+    facts = json.loads(done.output)  # type: ignore[attr-defined]
+    assert facts["parameters"] == 919_680
+    assert facts["source"] == "embedded"
+
+
+def test_generate_answers_and_measures(invoke: Callable[..., object]) -> None:
+    """`generate` prints the answer, the tokens and the speed."""
+    done = invoke("generate", "Write a function that adds two numbers.")
+    text = done.output  # type: ignore[attr-defined]
+    assert "def " in text
+    assert "tokens" in text
+
+
+def test_foreign_text_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences and markup in a model's answer are shown, not obeyed."""
+    screen.show_answer(
+        {
+            "text": "\x1b]0;owned\x07[red]x[/red]\x1b[2J",
+            "token_ids": [1],
+            "decode_tokens_per_s": None,
+            "first_token_s": 0.1,
+            "finish_reason": "stop",
+        }
+    )
+    shown = capsys.readouterr().out
+    assert "\x1b]0" not in shown
+    assert "\x1b[2J" not in shown
+    assert "[red]x[/red]" in shown
+
+
+def test_sign_off_without_answers_is_refused(tmp_path: Path) -> None:
+    """There is nothing to sign before answers exist."""
+    done = run("sign-off", "AC5", "--note", "fine", "--who", "Ada", "--project", str(tmp_path))
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+def test_find_session_takes_either_id() -> None:
+    """A check id finds its session; an unknown one is a usage error."""
+    session, check = register.find_session("ac4.3")
+    assert (session.id, check and check.id) == ("ac4-loading", "AC4.3")
+    with pytest.raises(UsageError):
+        register.find_session("nothing-like-it")
