@@ -570,6 +570,10 @@ template there is one held-out prompt of each kind:
 The tokenizer, too, was trained on training pairs only. The tasks themselves are the same in
 training and evaluation: the figures measure new wordings and values, not new tasks.
 
+The generator got more openers and more function names after a look at the held-out answers
+of earlier runs with another seed. The present seed drew its combinations afresh, but the
+held-out wordings are the same ones, so they are not wholly unseen by the authors.
+
 `prompts.json` holds {qualification} prompts for the qualification of the package. They were
 picked from those held-out prompts that this model answers correctly with at least
 {min_tokens} tokens, one per task, so their success says nothing beyond the table above.

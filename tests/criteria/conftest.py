@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mlx_preflight.criteria import answering, answers, inference, loading, memor
 from mlx_preflight.model import runtime
 from mlx_preflight.result import Evidence
 
+DOCUMENTS = Path(__file__).parents[2] / "docs" / "training"
 TINY = Path(__file__).parents[1] / "model_runtime" / "tiny.py"
 SCRIPTS = ("load_model_test.py", "inference_test.py", "memory_profile.py")
 
@@ -40,10 +42,10 @@ def tiny(tiny_tools: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A project with the plan's scripts and a document that names them."""
+    """A project with the plan's scripts, a guide that names them and this project's documents."""
     root = tmp_path_factory.mktemp("project")
-    for folder in ("scripts/training", "docs/training"):
-        (root / folder).mkdir(parents=True)
+    (root / "scripts/training").mkdir(parents=True)
+    shutil.copytree(DOCUMENTS, root / "docs/training")
     for name in SCRIPTS:
         (root / "scripts/training" / name).write_text("print('hello')\n")
     (root / "docs/training/setup.md").write_text("Run `load_model_test.py`.\n")

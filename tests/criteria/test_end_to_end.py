@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mlx_preflight.result import Evidence, Status
 
 SESSION = register.find_session("e2e")[0]
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "training"
+DOCUMENTS = Path(__file__).parents[2] / "docs" / "training"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,8 @@ def run_script(
 
 @pytest.fixture
 def sample(tmp_path: Path) -> Any:
-    """An empty project."""
+    """A project with nothing but the documents of this one."""
+    shutil.copytree(DOCUMENTS, tmp_path / "docs" / "training")
     (tmp_path / "pyproject.toml").write_text("[tool.mlx-preflight]\ntrain-steps = 3\n")
     return str(tmp_path)
 

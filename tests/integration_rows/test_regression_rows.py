@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from gates import sample
@@ -30,21 +30,21 @@ SEEN = (
 )
 
 
-def store(folder: Path, make: Make, names: tuple[str, ...], **changes: object) -> None:
+def store(folder: Path, make: Make, names: tuple[str, ...], **changes: Any) -> None:
     """Write passing results of some gates, the last one with changed fields of its check."""
     for name in names:
         session, _ = register.find_session(name)
         found = make(session, run_id="r1")
         check = dataclasses.replace(found.checks[0], measurements=SEEN)
         if name == names[-1]:
-            check = dataclasses.replace(check, **changes)  # type: ignore[arg-type]
+            check = dataclasses.replace(check, **changes)
         whole = dataclasses.replace(found, checks=(check,))
         write_result(folder / ".preflight" / "results", whole)
 
 
 def run(folder: Path, row: str, **options: str) -> CheckResult:
     """Run one regression row."""
-    return sample.run(folder, row, **options)  # type: ignore[arg-type]
+    return sample.run(folder, row, **options)
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -901,9 +901,6 @@ def test_fingerprint_changes_with_every_loaded_file_only(tmp_path: Path) -> None
         c.fingerprint({})
 
 
-@pytest.mark.skipif(
-    not (EMBEDDED / "model.safetensors").exists(), reason="the embedded checkpoint is not built"
-)
 def test_the_embedded_checkpoint_passes_every_check() -> None:
     """The checkpoint that ships with the package satisfies its own gates."""
     cp = c.inspect(EMBEDDED)

@@ -18,7 +18,7 @@ def judge(document: Document, project: Path, fingerprint: str) -> Outcome:
     Args:
         document: Which one.
         project: Root of the project.
-        fingerprint: Digest over the model's files in this run.
+        fingerprint: Digest over the model's files in this run; empty without a model.
     """
     name = f"docs/training/{document.name}"
     try:
@@ -30,9 +30,14 @@ def judge(document: Document, project: Path, fingerprint: str) -> Outcome:
         reason = f"document and evidence disagree: {difference}"
         return Outcome(Status.FAIL, reason, Evidence.STATIC, remedy=REMEDY)
     model = evidence["model"]
-    if not fingerprint or model["fingerprint"] != fingerprint:
-        seen = fingerprint[:12] or "no model here"
-        reason = f"{name} is about files {model['fingerprint'][:12]}, this run about {seen}"
+    if not fingerprint:
+        reason = f"{name} is about files {model['fingerprint'][:12]}, and no model is here"
+        return Outcome(Status.BLOCKED, reason, Evidence.STATIC, remedy=REMEDY)
+    if model["fingerprint"] != fingerprint:
+        reason = (
+            f"{name} is about files {model['fingerprint'][:12]}, "
+            f"this run about {fingerprint[:12]}"
+        )
         return Outcome(Status.FAIL, reason, Evidence.STATIC, remedy=REMEDY)
     return Outcome(
         Status.PASS,

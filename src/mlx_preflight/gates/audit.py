@@ -7,9 +7,10 @@ exit code proves nothing: every package must be audited, and a known-bad pin mus
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from packaging.utils import canonicalize_name
 
@@ -21,11 +22,28 @@ from mlx_preflight.runner import Context
 KNOWN_BAD = "jinja2==2.10"
 """PYSEC-2019-217 (CVE-2019-10906) and others: a service that finds nothing here knows nothing."""
 
-_UNREACHABLE = ("ConnectionError", "ServiceError", "Connection", "Timeout", "HTTPError")
+_UNREACHABLE = re.compile(
+    r"^(?:[\w.]+\.(?:\w*ConnectionError|\w*Timeout|HTTPError|SSLError|ProxyError)"
+    r"|ERROR:pip_audit\S*?): ?(.+)$",
+    re.MULTILINE,
+)
+"""What requests and pip-audit print when a service cannot be reached or refuses to answer."""
+
+_DROPPED = re.compile(
+    r"^WARNING:pip_audit\._service\S*?:(.*(?:Unsupported OSV schema|missing 'affected').*)$",
+    re.MULTILINE,
+)
+"""Advisories that pip-audit 2.10 leaves out, exiting 0 as if there were none."""
+
 _REMEDY = (
     "name a service that this machine reaches: audit-service = 'osv' and audit-url in "
     "[tool.mlx-preflight]"
 )
+
+_NAMED = 3
+"""Vulnerabilities of one package that a reason names."""
+
+_Items = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +93,27 @@ def gather(session: Session, context: Context) -> Facts:
     return Facts(ran, control, wanted, exempt, shown)
 
 
-def gate8(facts: Facts) -> Outcome:  # noqa: PLR0911  (one way out per way to fail)
-    """Prove that every runtime package was audited and none has a known vulnerability."""
+def gate8(facts: Facts) -> Outcome:
+    """Prove that every runtime package was audited and none has a known vulnerability.
+
+    pip-audit gives no severity, so every vulnerability counts as a high one.
+    """
     unused = sorted(set(facts.exempt) - set(facts.wanted))
     if unused:
         reason = f"audit-exempt names {', '.join(unused)}, not in the runtime environment"
         return Outcome(Status.FAIL, reason, remedy="remove the exemption")
+    if not set(facts.wanted) - set(facts.exempt):
+        counts = f"{len(facts.wanted)} runtime packages, {len(facts.exempt)} exempt"
+        reason = f"nothing to audit: {counts}, so nothing is proved"
+        return Outcome(Status.ERROR, reason, remedy="declare dependencies, or exempt fewer")
     answer, known = _dependencies(facts.ran), _dependencies(facts.control)
-    if isinstance(answer, Outcome):
-        return answer
-    if isinstance(known, Outcome):
-        return known
+    for outcome in (answer, known):
+        if isinstance(outcome, Outcome):
+            return outcome
+    return _judge(facts, cast(_Items, answer), cast(_Items, known))
+
+
+def _judge(facts: Facts, answer: _Items, known: _Items) -> Outcome:
     bad = [_found(item) for item in answer if item.get("vulns")]
     audited = {canonicalize_name(item["name"]) for item in answer if "vulns" in item}
     missed = sorted(set(facts.wanted) - audited - set(facts.exempt))
@@ -108,26 +136,28 @@ def gate8(facts: Facts) -> Outcome:  # noqa: PLR0911  (one way out per way to fa
     return Outcome(Status.PASS, reason, measurements=measured)
 
 
-def _dependencies(ran: tool.Ran) -> list[dict[str, Any]] | Outcome:
+def _dependencies(ran: tool.Ran) -> _Items | Outcome:
     """Return pip-audit's list, or the outcome of an answer that is none."""
     try:
-        found: list[dict[str, Any]] = json.loads(ran.done.stdout)["dependencies"]
+        found: _Items = json.loads(ran.done.stdout)["dependencies"]
         names = [canonicalize_name(item["name"]) for item in found]
     except (ValueError, KeyError, TypeError):
-        last = ran.done.tail(1)
-        if any(word in ran.done.stderr for word in _UNREACHABLE):
-            reason = f"the advisory service gave no answer: {last}"
+        if causes := _UNREACHABLE.findall(ran.done.stderr):
+            reason = f"the advisory service gave no answer: {causes[-1]}"
             return Outcome(Status.BLOCKED, reason, measurements=ran.measurements(), remedy=_REMEDY)
         return ran.error("pip-audit printed no JSON")
+    if dropped := _DROPPED.findall(ran.done.stderr):
+        return ran.error(f"pip-audit left advisories out: {tool.listed(dropped)}")
     return found if names else ran.error("pip-audit answered with no package")
 
 
 def _found(item: dict[str, Any]) -> str:
     ids = ", ".join(
         f"{vuln['id']} (fixed in {' or '.join(vuln['fix_versions']) or 'no version'})"
-        for vuln in item["vulns"][:3]
+        for vuln in item["vulns"][:_NAMED]
     )
-    return f"{item['name']} {item['version']}: {ids}"
+    more = len(item["vulns"]) - _NAMED
+    return f"{item['name']} {item['version']}: {ids}" + (f" and {more} more" if more > 0 else "")
 
 
 def _measured(facts: Facts, audited: int, bad: int, missed: int) -> tuple[Measurement, ...]:

@@ -5,6 +5,7 @@ Coverage's own `fail_under` rounds: 84.60 % against 85 prints FAIL and exits 0.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,26 +53,37 @@ def gather(session: Session, context: Context) -> Facts:
         ):
             origin.append("no acceptance folder")
             continue
-        known = pytest_run.measured(context, name)
-        origin.append(f"{name} {'of this run' if known else 'measured here'}")
-        if known is None:
-            context.note(f"{session.id}: {name} has not run in this run; measuring")
-            known = pytest_run.measure(context, name).data
-        folders.append(str(known))
+        origin.append(_provide(session, context, name))
+        folders.append(str(context.scratch(name)))
     folder = context.scratch(session.id)
     data, report = folder / pytest_run.DATA, folder / "report.json"
     report.unlink(missing_ok=True)
-    combined = tool.run(context, "coverage", "combine", "--keep", f"--data-file={data}", *folders)
+    env = pytest_run.environment(data)
+    combined = tool.run(context, "coverage", "combine", "--keep", *folders, env=env)
     if combined.done.returncode != 0:
         raise ResultError(f"coverage combined nothing: {combined.done.tail(2)}")
-    ran = tool.run(
-        context, "coverage", "json", f"--data-file={data}", "-o", str(report), "--fail-under=0"
-    )
+    ran = tool.run(context, "coverage", "json", "-o", str(report), "--fail-under=0", env=env)
     if ran.done.returncode != 0:
         raise ResultError(f"coverage made no report: {ran.done.tail(2)}")
     found = read_json(report, limit_bytes=256_000_000)
     limit = context.settings.coverage_min
     return Facts(ran, found["totals"], found["files"], "; ".join(origin), limit)
+
+
+def _provide(session: Session, context: Context, name: str) -> str:
+    """Make sure that a test gate's coverage data of this run is there; return its origin.
+
+    Raises:
+        ResultError: It was measured here, and there is still none.
+    """
+    origin, code = "of this run", pytest_run.measured(context, name)
+    if code is None:
+        context.note(f"{session.id}: {name} left nothing in this run; measuring")
+        tests = pytest_run.measure(context, name)
+        origin, code = "measured here", pytest_run.measured(context, name)
+        if code is None:
+            raise ResultError(f"{name} left no coverage data: {tests.ran.done.tail(2)}")
+    return f"{name} {origin}" + (f", pytest exited {code}" if code else "")
 
 
 def gate6(facts: Facts) -> Outcome:
@@ -84,13 +96,21 @@ def gate6(facts: Facts) -> Outcome:
     measured = facts.ran.measurements(
         Measurement("coverage_percent", share, "percent", f">= {facts.limit:g}"),
         Measurement("statements", statements, "count", ">= 1"),
+        Measurement("statements_missing", missing, "count"),
         Measurement("files_examined", len(facts.files), "count", ">= 1"),
         Measurement("origin", facts.origin, "text"),
     )
-    reason = f"{share:.2f} % of {statements} lines in {len(facts.files)} files are covered"
+    lines = f"{statements - missing} of {statements} lines in {len(facts.files)} files"
+    reason = f"{_shown(share)} % ({lines}) are covered; {facts.origin}"
     if share < facts.limit:
-        least = sorted(facts.files.items(), key=lambda item: -item[1]["summary"]["missing_lines"])
-        names = [f"{name} lacks {it['summary']['missing_lines']}" for name, it in least[:5]]
-        reason = f"{reason}, {facts.limit:g} % wanted: {'; '.join(names)}"
+        lacks = {name: item["summary"]["missing_lines"] for name, item in facts.files.items()}
+        least = sorted((name for name in lacks if lacks[name]), key=lambda name: -lacks[name])[:5]
+        named = ", ".join(f"{name} lacks {lacks[name]}" for name in least)
+        reason = f"{reason}; {facts.limit:g} % wanted: {named}"
         return Outcome(Status.FAIL, reason, measurements=measured)
     return Outcome(Status.PASS, reason, measurements=measured)
+
+
+def _shown(share: float) -> str:
+    """Return a share cut to two places, so that 84.999 is never shown as 85."""
+    return f"{math.floor(share * 100) / 100:.2f}"

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_preflight.gates import tool
+from mlx_preflight.isolate import child_environment
 from mlx_preflight.plan import Session
 from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 _LEFT = re.compile(r"^(.+) (?:already well formatted|wasn't modified on disk).*", re.MULTILINE)
 _WOULD = re.compile(r"^would reformat (.+)$", re.MULTILINE)
-_BROKEN = re.compile(r"^error: cannot format (.+)$", re.MULTILINE)
+# "cannot format FILE: …" in black 25, "cannot parse: FILE:1:2" in 26; warnings are not errors.
+_BROKEN = re.compile(r"^error: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,11 @@ class Facts:
     project: Path
 
 
-def gather(_session: Session, context: Context) -> Facts:
-    """Run `black --check --verbose .`, its cache kept out of the way."""
-    return Facts(tool.run(context, "black", "--check", "--verbose", "."), context.project)
+def gather(session: Session, context: Context) -> Facts:
+    """Run `black --check --verbose .`; its cache is the session's own."""
+    cache = context.scratch(session.id) / "cache"
+    env = child_environment({"BLACK_CACHE_DIR": str(cache)})
+    return Facts(tool.run(context, "black", "--check", "--verbose", ".", env=env), context.project)
 
 
 def gate1(facts: Facts) -> Outcome:
@@ -35,7 +39,8 @@ def gate1(facts: Facts) -> Outcome:
     broken, would = _BROKEN.findall(text), _WOULD.findall(text)
     examined = len(_LEFT.findall(text)) + len(would) + len(broken)
     if broken:
-        return facts.ran.error(f"{len(broken)} files cannot be parsed: {tool.listed(broken)}")
+        names = [text.replace(f"{facts.project}/", "") for text in broken]
+        return facts.ran.error(f"{len(broken)} files cannot be judged: {tool.listed(names)}")
     if facts.ran.done.returncode not in (0, 1):
         return facts.ran.error("black failed")
     if not examined:

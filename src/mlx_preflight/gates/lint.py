@@ -28,9 +28,13 @@ class Facts:
 
 def gather(_session: Session, context: Context) -> Facts:
     """Run `ruff check .` for JSON, and once more for the list of its files."""
+    # A project's `fix = true` would rewrite its files here and then report no finding.
+    only_look = ("--no-fix", "--no-fix-only", "--no-cache")
+    # ruff heeds a .gitignore only inside a git checkout; this adds to the project's own list.
+    arguments = ("check", *only_look, "--extend-exclude", str(context.state), ".")
     return Facts(
-        tool.run(context, "ruff", "check", "--output-format", "json", "--no-cache", "."),
-        tool.run(context, "ruff", "check", "--show-files", "."),
+        tool.run(context, "ruff", *arguments, "--output-format", "json"),
+        tool.run(context, "ruff", *arguments, "--show-files"),
         context.project,
         context.settings.lint_max,
     )

@@ -5,6 +5,7 @@ Gates 4 and 5 judge the outcomes, gate 6 the coverage of the very same runs.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.gates import tool
-from mlx_preflight.isolate import child_environment
+from mlx_preflight.isolate import child_environment, redact
 from mlx_preflight.result import Measurement, Outcome, Status, read_json, write_json
 from mlx_preflight.runner import Context
 
@@ -23,8 +24,15 @@ DATA = "coverage"
 
 MAX_JUNIT_BYTES = 64_000_000
 
-_MEANING = {2: "it was interrupted", 3: "it had an internal error", 4: "its usage was wrong"}
-"""pytest's exit codes besides 0 (passed), 1 (failed) and 5 (no tests)."""
+_FAILED, _STOPPED = 1, 2
+_MEANING = {
+    _FAILED: "no failed test explains it; a plugin or a threshold may",
+    _STOPPED: "it was interrupted",
+    3: "it had an internal error",
+    4: "its usage was wrong",
+    5: "no test was found",
+}
+"""pytest's exit codes besides 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class Tests:
         failed: Test ids with their messages; errors in fixtures and collection count.
         skipped: Test ids with the reason of the skip.
         data: Folder with the coverage data of this run.
+        minimum: How many tests must have passed.
     """
 
     ran: tool.Ran
@@ -67,21 +76,27 @@ def measure(context: Context, name: str) -> Tests:
     chosen = [acceptance] if name == ACCEPTANCE else [f"--ignore={acceptance}"]
     arguments = ["run", "--parallel-mode", f"--data-file={data}", f"--source={source}"]
     pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *chosen]
-    ran = tool.run(context, "coverage", *arguments, *pytest, env=_environment(data))
+    if importlib.util.find_spec("pytest_cov"):
+        # A project's own --cov would measure instead of us, and leave us no data.
+        pytest.append("--no-cov")
+    ran = tool.run(context, "coverage", *arguments, *pytest, env=environment(data))
     passed, failed, skipped = _outcomes(junit, ran)
-    write_json(stamp, {"run_id": context.run_id, "exit_code": ran.done.returncode})
-    return Tests(ran, passed, failed, skipped, folder, context.settings.tests_min)
+    files = sorted(path.name for path in folder.glob(f"{DATA}*"))
+    write_json(stamp, {"run_id": context.run_id, "exit_code": ran.done.returncode, "data": files})
+    minimum = context.settings.tests_min if name == UNIT else 1
+    return Tests(ran, passed, failed, skipped, folder, minimum)
 
 
-def measured(context: Context, name: str) -> Path | None:
-    """Return the coverage folder that a gate of this run left; None when there is none."""
+def measured(context: Context, name: str) -> int | None:
+    """Return pytest's exit code, if a gate of this run left it and all of its coverage data."""
     folder = context.state / "artifacts" / name
     try:
         stamp = read_json(folder / "stamp.json")
-    except ResultError:
+        code, files = int(stamp["exit_code"]), [folder / file for file in stamp["data"]]
+    except (ResultError, KeyError, TypeError, ValueError):
         return None
-    fits = isinstance(stamp, dict) and stamp.get("run_id") == context.run_id
-    return folder if fits and any(folder.glob(f"{DATA}*")) else None
+    there = bool(files) and all(file.is_file() and file.stat().st_size for file in files)
+    return code if there and stamp["run_id"] == context.run_id else None
 
 
 def judge(tests: Tests) -> Outcome:
@@ -93,11 +108,16 @@ def judge(tests: Tests) -> Outcome:
         Measurement("tests_failed", len(tests.failed), "count", "<= 0"),
         Measurement("tests_skipped", len(tests.skipped), "count"),
     )
+    named = tool.listed([*tests.failed])
+    if code not in (0, _FAILED, *([_STOPPED] if tests.failed else [])):
+        meaning = _MEANING.get(code, "it died")
+        return tests.ran.error(f"pytest did not get to its end, {meaning} {named}".rstrip())
     if tests.failed:
-        reason = f"{len(tests.failed)} of {total} tests failed: {tool.listed([*tests.failed])}"
+        cut = "; the rest did not run" if code == _STOPPED else ""
+        reason = f"{len(tests.failed)} of {total} tests failed{cut}: {named}"
         return Outcome(Status.FAIL, reason, measurements=measured_values)
     if code != 0:
-        return tests.ran.error(f"pytest did not pass: {_MEANING.get(code, 'no test was found')}")
+        return tests.ran.error(f"pytest did not pass: {_MEANING[_FAILED]}")
     skipped = f", {len(tests.skipped)} skipped: {tool.listed([*tests.skipped])}"
     reason = f"{tests.passed} passed{skipped if tests.skipped else ', none skipped'}"
     if tests.passed == 0:
@@ -108,11 +128,17 @@ def judge(tests: Tests) -> Outcome:
     return Outcome(Status.PASS, reason, measurements=measured_values)
 
 
-def _environment(data: Path) -> dict[str, str]:
-    """Return an environment in which the tests do not see the run that judges them."""
-    clean = child_environment({"COVERAGE_FILE": str(data)})
-    own = ("PREFLIGHT_", "NOX_", "COVERAGE_PROCESS", "COV_CORE")
-    return {key: value for key, value in clean.items() if not key.startswith(own)}
+def environment(data: Path) -> dict[str, str]:
+    """Return an environment without the run that judges, and without a shell's own options.
+
+    PYTEST_ADDOPTS or COVERAGE_RCFILE of a shell would change what is proved; a project's
+    own configuration stays in force.
+    """
+    foreign = ("PREFLIGHT_", "NOX_", "PYTEST_", "COVERAGE_", "COV_CORE_")
+    clean = {
+        key: value for key, value in child_environment().items() if not key.startswith(foreign)
+    }
+    return {**clean, "COVERAGE_FILE": str(data)}
 
 
 def _outcomes(path: Path, ran: tool.Ran) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
@@ -126,8 +152,8 @@ def _outcomes(path: Path, ran: tool.Ran) -> tuple[int, tuple[str, ...], tuple[st
             raise ResultError(f"{path}: has a DOCTYPE, which pytest never writes")
         cases = list(ET.fromstring(text).iter("testcase"))  # noqa: S314  (see above)
     except (OSError, ValueError, ET.ParseError) as error:
-        reason = ran.done.death() or ran.done.tail(4)
-        raise ResultError(f"pytest left no readable JUnit file: {reason}") from error
+        reason = f"pytest exited {ran.done.returncode} and left no readable JUnit file"
+        raise ResultError(f"{reason}: {_last_words(ran)}") from error
     passed, failed, skipped = 0, [], []
     for case in cases:
         name = f"{case.get('classname', '')}::{case.get('name', '')}".removeprefix("::")
@@ -140,6 +166,16 @@ def _outcomes(path: Path, ran: tool.Ran) -> tuple[int, tuple[str, ...], tuple[st
         else:
             passed += 1
     return passed, tuple(failed), tuple(skipped)
+
+
+def _last_words(ran: tool.Ran) -> str:
+    """Return why pytest died, or its last lines without coverage's remarks on them."""
+    lines = [
+        line
+        for line in f"{ran.done.stdout}\n{ran.done.stderr}".splitlines()
+        if line.strip() and "CoverageWarning" not in line and "self._warn(" not in line
+    ]
+    return ran.done.death() or redact("\n".join(lines[-5:])) or "it printed nothing"
 
 
 def _first(message: str | None) -> str:

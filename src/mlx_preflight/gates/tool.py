@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mlx_preflight.errors import ChildError
 from mlx_preflight.isolate import Finished, run_child
-from mlx_preflight.result import Measurement, Outcome, Status
+from mlx_preflight.result import Measurement, Outcome, Status, write_text
 from mlx_preflight.runner import Context
 
 NAMED = 10
@@ -34,7 +34,7 @@ class Ran:
         """Return what every gate records, and `more`."""
         return (
             *more,
-            Measurement("tool_s", round(self.done.duration_s, 3), "s"),
+            Measurement("duration_s", round(self.done.duration_s, 3), "s"),
             Measurement("tool", f"{self.name} {self.version}", "text"),
         )
 
@@ -50,6 +50,7 @@ def run(context: Context, name: str, *arguments: str, env: Mapping[str, str] | N
 
     Raises:
         ChildError: The tool is not installed in this venv, or ran past its time.
+        ResultError: The state folder cannot be written.
     """
     distribution = name.replace("_", "-")
     try:
@@ -59,6 +60,7 @@ def run(context: Context, name: str, *arguments: str, env: Mapping[str, str] | N
             f"{distribution} is not installed in {sys.prefix}",
             hint="run the gate with nox, or `pip install -e .[dev]`",
         ) from error
+    _hide_state(context)
     done = run_child(
         [sys.executable, "-m", name, *arguments],
         cwd=context.project,
@@ -66,6 +68,13 @@ def run(context: Context, name: str, *arguments: str, env: Mapping[str, str] | N
         env=env,
     )
     return Ran(distribution, version, done)
+
+
+def _hide_state(context: Context) -> None:
+    """Keep black, and git, out of the state folder of a project that does not ignore it."""
+    path = context.state / ".gitignore"
+    if not path.exists():
+        write_text(path, "*\n")
 
 
 def listed(findings: list[str]) -> str:

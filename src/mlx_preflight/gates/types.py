@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,31 +12,35 @@ from mlx_preflight.plan import Session
 from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
+_SUMMARY = re.compile(
+    r"^(?:Found (?P<errors>\d+) errors? in \d+ files? \(checked (?P<some>\d+) source files?\)"
+    r"|Success: no issues found in (?P<all>\d+) source files?)$",
+    re.MULTILINE,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Hold what mypy printed and how many errors are accepted.
 
     Attributes:
-        examined: Modules in mypy's line-count report; its JSON output names no total.
+        ran: The run that names the errors, as JSON lines; these hold no total.
+        counted: The run that ends in mypy's own totals; answered from the cache.
     """
 
     ran: tool.Ran
-    examined: int
+    counted: tool.Ran
     limit: int
 
 
 def gather(session: Session, context: Context) -> Facts:
-    """Run `mypy .`; its cache is the session's own, so that parallel runs do not meet."""
-    folder = context.scratch(session.id)
-    report = folder / "report" / "linecount.txt"
-    report.unlink(missing_ok=True)
-    arguments = ("--output", "json", "--linecount-report", str(report.parent))
-    ran = tool.run(context, "mypy", "--cache-dir", str(folder / "cache"), *arguments, ".")
-    lines = report.read_text(encoding="utf-8").splitlines() if report.is_file() else []
-    modules = [line.split()[-1] for line in lines if line.strip()]
-    examined = sum(name != "total" for name in modules)
-    return Facts(ran, examined, context.settings.types_max)
+    """Run `mypy .` twice; its cache is the session's own, so that parallel runs do not meet."""
+    cache = context.scratch(session.id) / "cache"
+    common = ("--cache-dir", str(cache), "--no-color-output")
+    ran = tool.run(context, "mypy", *common, "--output", "json", ".")
+    # Not `--linecount-report`, which names every file but makes mypy ignore its cache.
+    counted = tool.run(context, "mypy", *common, "--error-summary", ".")
+    return Facts(ran, counted, context.settings.types_max)
 
 
 def gate3(facts: Facts) -> Outcome:
@@ -50,11 +55,13 @@ def gate3(facts: Facts) -> Outcome:
     if done.returncode not in (0, 1) or done.truncated:
         named = f": {tool.listed(errors)}" if errors else ""
         return facts.ran.error(f"mypy stopped before it looked at everything{named}")
-    examined = facts.examined
-    if not examined:
-        return facts.ran.error("mypy does not say that it examined a file")
-    if (done.returncode == 1) is not bool(errors):
+    # Notes alone exit 1, too.
+    if (done.returncode == 1) is not bool(items):
         return facts.ran.error(f"mypy named {len(errors)} errors")
+    examined, counted = _totals(facts.counted)
+    if not examined or counted != len(errors):
+        text = f"mypy named {len(errors)} errors and counted {counted} in {examined} files"
+        return facts.counted.error(text)
     measured = facts.ran.measurements(
         Measurement("files_examined", examined, "count", ">= 1"),
         Measurement("errors", len(errors), "count", f"<= {facts.limit}"),
@@ -63,6 +70,12 @@ def gate3(facts: Facts) -> Outcome:
     if len(errors) > facts.limit:
         return Outcome(Status.FAIL, f"{reason}: {tool.listed(errors)}", measurements=measured)
     return Outcome(Status.PASS, reason, measurements=measured)
+
+
+def _totals(ran: tool.Ran) -> tuple[int, int]:
+    """Return the files that mypy says it examined, and the errors that it counted."""
+    found = _SUMMARY.search(ran.done.stdout)
+    return (int(found["some"] or found["all"]), int(found["errors"] or 0)) if found else (0, 0)
 
 
 def _line(item: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ model: a figure of another machine or model is recorded for its own trend only.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import statistics
 from dataclasses import dataclass
@@ -50,16 +51,21 @@ def gather(session: Session, context: Context) -> Facts:
         BlockedError: This run has not measured it.
     """
     source, check_id, name, target = SOURCES[session.id]
-    check = sources.check_of(sources.of_this_run(context, source), check_id)
+    found = sources.of_this_run(context, source)
+    check = sources.check_of(found, check_id)
     figure = next((item for item in check.measurements if item.name == name), None)
-    if figure is None or isinstance(figure.value, str):
-        raise BlockedError(f"{check_id} has no {name}: {check.reason}", hint=f"nox -s {source}")
+    if figure is None or isinstance(figure.value, str) or check.status is not Status.PASS:
+        reason = f"{check_id} has no {name} to record: {check.status}, {check.reason}"
+        raise BlockedError(reason, hint=f"nox -s {source}")
     line = {
         "run_id": context.run_id,
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "benchmark": session.id,
         "value": figure.value,
         "unit": figure.unit,
         "model": context.model,
+        # The name of a folder says nothing about what is in it today.
+        "fingerprint": str(found.model.get("fingerprint", "")),
         "processor": environment.capture()["processor"],
     }
     earlier = _append(context.state / "benchmarks.jsonl", line)
@@ -93,15 +99,8 @@ def _recorded(facts: Facts) -> Outcome:
 
 def _append(path: Path, line: dict[str, Any]) -> tuple[float, ...]:
     """Append a figure unless its run is there already; return comparable earlier ones."""
-    lines: list[dict[str, Any]] = []
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError as error:
-                hint = f"delete {path}"
-                raise BlockedError(f"{path}: a line is not JSON", hint=hint) from error
-    same = ("benchmark", "model", "processor", "unit")
+    lines = _read(path)
+    same = ("benchmark", "model", "fingerprint", "processor", "unit")
     earlier = [
         item
         for item in lines
@@ -112,3 +111,19 @@ def _append(path: Path, line: dict[str, Any]) -> tuple[float, ...]:
         kept = [*lines, line][-KEPT_LINES:]
         write_text(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in kept))
     return tuple(float(item["value"]) for item in earlier)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of the trend file.
+
+    Raises:
+        BlockedError: A line is not what this module writes; it is never overwritten.
+    """
+    if not path.is_file():
+        return []
+    try:
+        lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+        return [{**item, "value": float(item["value"])} for item in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = f"move {path} away; a new one is begun"
+        raise BlockedError(f"{path.name}: cannot be read: {error!r}", hint=hint) from error

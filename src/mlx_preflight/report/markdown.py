@@ -104,7 +104,7 @@ def render_value(value: float | str, unit: str) -> str:
         giga = abs(value) >= 1e8  # noqa: PLR2004
         return f"{value / 1e9:.3f} GB" if giga else f"{value / 1e6:.2f} MB"
     number = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-    return number if unit in {"count", "text"} else f"{number} {unit}"
+    return number if unit in {"count", "text", "ratio"} else f"{number} {unit}"
 
 
 def _blank(char: str) -> str:

@@ -1,0 +1,39 @@
+"""Gate 7: the real build on a real project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gates import sample
+
+from mlx_preflight.result import Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_package_builds_with_digests(tmp_path: Path) -> None:
+    """Sdist and wheel are built outside the project's dist folder, with their digests."""
+    project = sample.make(tmp_path)
+    check = sample.run(project, "gate7-build")
+    assert check.status is Status.PASS, check.reason
+    assert len(str(sample.value(check, "wheel_sha256"))) == 64
+    assert not (project / "dist").exists()
+
+
+def test_an_empty_wheel_fails_although_the_build_exits_0(tmp_path: Path) -> None:
+    """A wheel without its package is refused; hatchling builds it without a word."""
+    project = sample.make(tmp_path)
+    table = project / "pyproject.toml"
+    table.write_text(table.read_text().replace("src/sample", "src/none"))
+    check = sample.run(project, "gate7-build")
+    assert check.status is Status.FAIL
+    assert "holds no file beside its metadata" in check.reason
+
+
+def test_an_old_artifact_does_not_count(tmp_path: Path) -> None:
+    """What an earlier build left is removed before, so it cannot pass for this one."""
+    project = sample.make(tmp_path)
+    assert sample.run(project, "gate7-build").status is Status.PASS
+    (project / "pyproject.toml").write_text("[build-system]\nrequires = []\n[project]\nname='x'\n")
+    assert sample.run(project, "gate7-build").status is not Status.PASS
