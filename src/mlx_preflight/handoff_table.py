@@ -29,6 +29,7 @@ class Handoff:
             `.oodatcaa/work/reports/<task>/<agent>_<subtask>.md`.
         queue: Task queue, JSON.
         log: Log that every run is appended to once.
+        profile: Profile that the task is about; a run of another one never makes it ready.
         create: Whether a missing queue is created; else it is only reported.
     """
 
@@ -39,6 +40,7 @@ class Handoff:
     report: str | None = None
     queue: str = "SPRINT_QUEUE.json"
     log: str = "AGENT_LOG.md"
+    profile: str = "qwen2.5-coder-7b"
     create: bool = False
 
     @property
@@ -56,6 +58,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "report": (str,),
     "queue": (str,),
     "log": (str,),
+    "profile": (str,),
     "create": (bool,),
 }
 

@@ -207,6 +207,7 @@ def load_settings(project: Path) -> Settings:
     values = table.read("[tool.mlx-preflight]", found, _TYPES)
     if "handoff" in values:
         values["handoff"] = handoff_table.read(values["handoff"])
+        find_profile(values["handoff"].profile)
     settings = Settings(**values)
     _check_ranges(settings)
     return settings

@@ -125,10 +125,10 @@ def test_missing_and_damaged_files_fail(written: Any, damage: str) -> None:
 
 
 def test_another_models_document_does_not_count(written: Any) -> None:
-    """A document about other model files fails for these, and for no model at all."""
+    """A document about other model files fails for these; without a model it is blocked."""
     document, project = written
     assert documented.judge(document, project, "0" * 64).status is Status.FAIL
-    assert documented.judge(document, project, "").status is Status.FAIL
+    assert documented.judge(document, project, "").status is Status.BLOCKED
 
 
 def test_no_path_of_the_machine_reaches_the_evidence(written: Any) -> None:

@@ -79,7 +79,7 @@ def _check(check: plan.Check, failed: str, reason: str) -> CheckResult:
 
 
 def settings(**keys: Any) -> plan.Settings:
-    return plan.Settings(handoff=Handoff(**keys))
+    return plan.Settings(handoff=Handoff(**({"profile": "embedded"} | keys)))
 
 
 @pytest.fixture
@@ -164,9 +164,19 @@ def test_a_part_of_the_plan_never_makes_a_task_ready(project: Path, group: str) 
     lines = handoff.write(results(group=group), project, settings())
     assert (project / "SPRINT_QUEUE.json").read_text(encoding="utf-8") == QUEUE
     assert not (project / REPORT).exists()
-    assert "cannot end a task" in lines[0]
-    assert "cannot end a task" in lines[1]
+    assert "cannot end the task" in lines[0]
+    assert "cannot end the task" in lines[1]
     assert "partial" in (project / "AGENT_LOG.md").read_text(encoding="utf-8")
+
+
+def test_another_profile_never_makes_a_task_ready(project: Path) -> None:
+    """The embedded model that passed says nothing about the task's model; a failure counts."""
+    lines = handoff.write(results(), project, plan.Settings(handoff=Handoff()))
+    assert "left as it is" in lines[0]
+    assert (project / "SPRINT_QUEUE.json").read_text(encoding="utf-8") == QUEUE
+    handoff.write(results("GATE1"), project, plan.Settings(handoff=Handoff()))
+    tasks = json.loads((project / "SPRINT_QUEUE.json").read_bytes())["tasks"]
+    assert tasks[1]["status"] == "needs_adapt"
 
 
 def test_a_part_of_the_plan_can_send_a_task_back(project: Path) -> None:
@@ -376,7 +386,9 @@ def test_summary_hands_off_and_never_hides_a_failure(
 ) -> None:
     """The command prints what it wrote; an incomplete hand-off of a passed plan exits 3."""
     (project / "SPRINT_QUEUE.json").write_text(queue, encoding="utf-8")
-    (project / "pyproject.toml").write_text("[tool.mlx-preflight.handoff]\n", encoding="utf-8")
+    (project / "pyproject.toml").write_text(
+        '[tool.mlx-preflight.handoff]\nprofile = "embedded"\n', encoding="utf-8"
+    )
     for item in session_results("", "", "preflight").values():
         write_result(project / ".preflight" / "results", item)
     done = subprocess.run(
@@ -395,6 +407,7 @@ def test_summary_hands_off_and_never_hides_a_failure(
 @pytest.mark.parametrize(
     "line",
     [
+        'profile = "qwen"',
         'report = "../tester.md"',
         'report = "/etc/tester.md"',
         'report = "a/../../b.md"',
@@ -412,7 +425,7 @@ def test_summary_hands_off_and_never_hides_a_failure(
 def test_a_path_or_name_that_could_escape_is_refused(project: Path, line: str) -> None:
     """The table accepts plain names, and files of the right kind inside the project."""
     (project / "pyproject.toml").write_text(f"[tool.mlx-preflight.handoff]\n{line}\n")
-    with pytest.raises(UsageError, match=r"\[tool\.mlx-preflight\.handoff\]"):
+    with pytest.raises(UsageError, match=r"mlx-preflight\.handoff\]|unknown profile"):
         plan.load_settings(project)
 
 

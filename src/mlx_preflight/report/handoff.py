@@ -9,6 +9,7 @@ They are written by `summary` after the report, in a project whose pyproject.tom
     report = ".oodatcaa/work/reports/T001/tester_T001-T01.md"
     queue = "SPRINT_QUEUE.json"
     log = "AGENT_LOG.md"
+    profile = "qwen2.5-coder-7b" # only its runs can make the task ready
     create = false               # whether a missing queue is created
     enabled = true
 
@@ -36,7 +37,7 @@ from mlx_preflight.report import agent_log, sprint_queue, tester_report
 LOCK_TIMEOUT_S = 10.0
 """Writing three small files takes milliseconds; a lock held this long is stuck."""
 
-_PARTIAL = "a part of the plan passed, which cannot end a task"
+_PARTIAL = "what passed is a part of the plan or another profile, which cannot end the task"
 
 MAX_BYTES = 8_000_000
 """A queue or log over this size is refused unread."""
@@ -80,7 +81,7 @@ def write(
 
 
 def _write_report(document: Mapping[str, Any], project: Path, handoff: Handoff) -> str:
-    if tester_report.task_status(document) is None:
+    if tester_report.task_status(document, handoff) is None:
         return f"{handoff.report_path} left as it is: {_PARTIAL}"
     _replace(_inside(project, handoff.report_path), tester_report.render(document, handoff))
     return f"wrote {handoff.report_path}"

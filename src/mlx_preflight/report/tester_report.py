@@ -23,23 +23,24 @@ _PARTS = (
 )
 
 
-def task_status(document: Document) -> str | None:
+def task_status(document: Document, handoff: Handoff) -> str | None:
     """Return the status that a run gives the task; None when it cannot give one.
 
-    Only a run of the whole plan that passed makes a task ready; a smaller group that
-    passed says nothing about the rest.
+    Only a run of the whole plan that passed, for the profile that the task is about, makes
+    it ready: a smaller group or another model says nothing about the rest.
     """
     passed = document["status"] == Status.PASS.value and document["exit_code"] == 0
     if not passed or document["verdict"] == "needs_adapt":
         return "needs_adapt"
     whole = document["verdict"] == READY and document["group"] == "preflight"
+    whole = whole and document["profile"] == handoff.profile
     return READY if whole else None
 
 
 def queue_members(document: Document, handoff: Handoff) -> dict[str, Any]:
     """Return what the task's object in the queue receives."""
     return {
-        "status": task_status(document),
+        "status": task_status(document, handoff),
         "test_results": {
             "run_id": document["run_id"],
             "group": document["group"],
@@ -85,7 +86,7 @@ def commit(document: Document) -> str:
 def _lines(document: Document, handoff: Handoff) -> Iterator[str]:
     yield f"# Tester report {handoff.subtask}"
     yield ""
-    yield f"**Status: {task_status(document) or 'unchanged'}** ({_headline(document)})"
+    yield f"**Status: {task_status(document, handoff) or 'unchanged'}** ({_headline(document)})"
     yield ""
     yield f"- Task: {handoff.task}, tester: {handoff.agent}"
     yield f"- Judged: {escape(document['generated'])}, run {escape(document['run_id'])}"
@@ -103,7 +104,7 @@ def _lines(document: Document, handoff: Handoff) -> Iterator[str]:
     yield from _table(document, "gates")
     yield from _issues(document["findings"])
     yield from _recommendations(document["findings"])
-    yield from _notes(document)
+    yield from _notes(document, handoff)
 
 
 def _headline(document: Document) -> str:
@@ -152,10 +153,10 @@ def _recommendations(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
 
 
-def _notes(document: Document) -> Iterator[str]:
+def _notes(document: Document, handoff: Handoff) -> Iterator[str]:
     yield "## Hand-off notes for the integrator"
     yield ""
-    if task_status(document) != READY:
+    if task_status(document, handoff) != READY:
         yield "Not ready: nothing to integrate until a run of the whole plan passes."
         return
     yield f"- Integrate commit {escape(commit(document))}; it is the one that was tested."
