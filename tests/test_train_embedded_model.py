@@ -229,6 +229,7 @@ def test_shipped_checkpoint_answers() -> None:
         assert script.judge(held[prompt], answer, 0).correct, answer
 
 
+@pytest.mark.slow
 def test_resumed_training_gives_the_same_weights(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """Two steps, a stop and one more step give the weights of three steps in one go."""
     settings = script.Settings(steps=3, batch=1)

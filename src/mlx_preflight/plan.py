@@ -134,6 +134,8 @@ class Settings:
         coverage_min: Required share of covered lines, percent, compared exactly.
         lint_max: Accepted number of ruff findings.
         types_max: Accepted number of mypy errors.
+        tests_select: pytest marker expression of the tests that gates 4 and 5 run; empty
+            runs all. What it leaves out is counted and named in the result.
         tests_min: Tests that must have passed, unit and acceptance each at least one.
         run_answers: Whether generated code may be run in the sandbox.
         audit_service: `pypi` or `osv`.
@@ -154,6 +156,7 @@ class Settings:
     coverage_min: float = 85.0
     lint_max: int = 0
     types_max: int = 0
+    tests_select: str = ""
     tests_min: int = 1
     run_answers: bool = True
     audit_service: str = "pypi"
@@ -175,6 +178,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "coverage_min": (int, float),
     "lint_max": (int,),
     "types_max": (int,),
+    "tests_select": (str,),
     "tests_min": (int,),
     "run_answers": (bool,),
     "audit_service": (str,),

@@ -13,6 +13,8 @@ import pytest
 from mlx_preflight.criteria import guide, structure
 from mlx_preflight.criteria.shell_commands import in_block
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 LEFT_OUT = {

@@ -138,6 +138,7 @@ def test_every_session_of_the_plan_is_a_nox_session(project: Path) -> None:
     assert "* preflight" in text
 
 
+@pytest.mark.slow
 def test_gates_run_all_and_write_the_report_after_a_failure(project: Path) -> None:
     """One unformatted file turns gate 1 red, the other gates still run, nox exits non-zero."""
     bad = project / "src" / "sample" / "ugly.py"
@@ -165,6 +166,7 @@ def test_a_gate_alone_is_judged_and_summed_up(project: Path) -> None:
     assert json.loads((results / "gate6-coverage.json").read_text())["status"] == "PASS"
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_partial_run_names_what_is_missing(project: Path) -> None:
     """Running one gate and then the summary in one run never reads as a passed plan."""
     done = nox(project, "-s", "gate1-format", "summary")
@@ -190,6 +192,7 @@ def test_wrong_arguments_are_refused_with_a_suggestion(
     assert said in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_failed_installation_is_an_error_row(tmp_path: Path) -> None:
     """A gate whose venv cannot be installed leaves an ERROR result, not an absence."""
     project = make(tmp_path)
@@ -234,6 +237,7 @@ def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:
     assert kept.read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_uv_or_not_the_gate_runs(tmp_path: Path) -> None:
     """Without uv on the path the sessions fall back to virtualenv and pip."""
     project = make(tmp_path)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TABLE: list[dict[str, Any]] = tomllib.loads(
     Path(__file__).with_name("plan_commands.toml").read_text(encoding="utf-8")

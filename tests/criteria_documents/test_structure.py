@@ -77,6 +77,7 @@ def test_what_cannot_be_judged_is_refused(tmp_path: Path, raw: bytes | None, rea
         structure.read(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hostile",
     [

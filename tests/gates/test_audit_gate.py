@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from mlx_preflight.result import CheckResult
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = "markdown-it-py"
 """A small installed distribution stands for the project: it needs mdurl and nothing else."""
 

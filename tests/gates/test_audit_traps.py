@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from mlx_preflight.result import CheckResult
 
+pytestmark = pytest.mark.slow
+
 CONTROL = {"jinja2": ["2.10"]}
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from mlx_preflight.result import CheckResult
 
+pytestmark = pytest.mark.slow
+
 TABLE = """[build-system]
 requires = []
 build-backend = "backend"

@@ -13,6 +13,8 @@ from mlx_preflight.result import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 INTERRUPT = "def test_stop() -> None:\n    raise KeyboardInterrupt\n"
 
 

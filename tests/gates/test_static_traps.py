@@ -16,6 +16,8 @@ from mlx_preflight.result import Evidence, Status
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 STATIC = ["gate1-format", "gate2-lint", "gate3-types"]
 BAD = 'import os;x: int = (  "a" )\n'
 

@@ -13,6 +13,8 @@ from mlx_preflight.result import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 GATES = {"gate4-unit": "tests__test_more", "gate5-integration": "tests__acceptance__test_more"}
 
 

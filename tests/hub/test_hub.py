@@ -16,6 +16,8 @@ from mlx_preflight.model.location import EMBEDDED_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[loopback.Hub]:

@@ -14,6 +14,8 @@ import pytest
 from mlx_preflight.errors import BlockedError, CheckpointError, ChildError, UsageError
 from mlx_preflight.model import location, page_cache, runtime
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = [
     {"id": "one", "prompt": "add"},
     {"id": "two", "prompt": "Write a Python function."},

@@ -6,6 +6,7 @@ Gates 4 and 5 judge the outcomes, gate 6 the coverage of the very same runs.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ class Tests:
     Attributes:
         failed: Test ids with their messages; errors in fixtures and collection count.
         skipped: Test ids with the reason of the skip.
+        deselected: How many the project's `tests-select` left out.
+        select: That expression.
         data: Folder with the coverage data of this run.
         minimum: How many tests must have passed.
     """
@@ -50,6 +53,8 @@ class Tests:
     passed: int
     failed: tuple[str, ...]
     skipped: tuple[str, ...]
+    deselected: int
+    select: str
     data: Path
     minimum: int
 
@@ -76,6 +81,9 @@ def measure(context: Context, name: str) -> Tests:
     chosen = [acceptance] if name == ACCEPTANCE else [f"--ignore={acceptance}"]
     arguments = ["run", "--parallel-mode", f"--data-file={data}", f"--source={source}"]
     pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *chosen]
+    select = context.settings.tests_select
+    if select:
+        pytest += ["-m", select]
     if importlib.util.find_spec("pytest_cov"):
         # A project's own --cov would measure instead of us, and leave us no data.
         pytest.append("--no-cov")
@@ -84,7 +92,9 @@ def measure(context: Context, name: str) -> Tests:
     files = sorted(path.name for path in folder.glob(f"{DATA}*"))
     write_json(stamp, {"run_id": context.run_id, "exit_code": ran.done.returncode, "data": files})
     minimum = context.settings.tests_min if name == UNIT else 1
-    return Tests(ran, passed, failed, skipped, folder, minimum)
+    return Tests(
+        ran, passed, failed, skipped, _deselected(ran) if select else 0, select, folder, minimum
+    )
 
 
 def measured(context: Context, name: str) -> int | None:
@@ -107,6 +117,7 @@ def judge(tests: Tests) -> Outcome:
         Measurement("tests_passed", tests.passed, "count", f">= {tests.minimum}"),
         Measurement("tests_failed", len(tests.failed), "count", "<= 0"),
         Measurement("tests_skipped", len(tests.skipped), "count"),
+        *([Measurement("tests_deselected", tests.deselected, "count")] if tests.select else []),
     )
     named = tool.listed([*tests.failed])
     if code not in (0, _FAILED, *([_STOPPED] if tests.failed else [])):
@@ -120,6 +131,8 @@ def judge(tests: Tests) -> Outcome:
         return tests.ran.error(f"pytest did not pass: {_MEANING[_FAILED]}")
     skipped = f", {len(tests.skipped)} skipped: {tool.listed([*tests.skipped])}"
     reason = f"{tests.passed} passed{skipped if tests.skipped else ', none skipped'}"
+    if tests.deselected:
+        reason += f"; {tests.deselected} did not run: tests-select = {tests.select!r}"
     if tests.passed == 0:
         return Outcome(Status.ERROR, f"no test passed: {reason}", measurements=measured_values)
     if tests.passed < tests.minimum:
@@ -166,6 +179,12 @@ def _outcomes(path: Path, ran: tool.Ran) -> tuple[int, tuple[str, ...], tuple[st
         else:
             passed += 1
     return passed, tuple(failed), tuple(skipped)
+
+
+def _deselected(ran: tool.Ran) -> int:
+    """Return how many tests pytest's closing line says were left out."""
+    found: list[str] = re.findall(r"\b(\d+) deselected\b", ran.done.stdout)
+    return int(found[-1]) if found else 0
 
 
 def _last_words(ran: tool.Ran) -> str:

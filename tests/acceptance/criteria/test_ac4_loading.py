@@ -69,6 +69,7 @@ def test_a_count_that_differs_from_the_files_fails(ac4: Any) -> None:
     assert loading.ac4_3(dataclasses.replace(ac4, loads=loads)).status is Status.FAIL
 
 
+@pytest.mark.slow
 def test_another_models_tokenizer_fails(
     tiny: Path,
     tiny_tools: dict[str, Any],
@@ -88,6 +89,7 @@ def test_another_models_tokenizer_fails(
     assert loading.ac4_5(facts).status is Status.FAIL
 
 
+@pytest.mark.slow
 def test_a_nan_in_the_weights_fails(ac6_broken: Any, ac4: Any) -> None:
     """One value that is not a number fails the integrity check, by tensor name."""
     outcome = loading.ac4_5(dataclasses.replace(ac4, subject=ac6_broken.subject))

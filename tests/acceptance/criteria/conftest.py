@@ -15,8 +15,8 @@ from mlx_preflight.criteria import answering, answers, inference, loading, memor
 from mlx_preflight.model import runtime
 from mlx_preflight.result import Evidence
 
-DOCUMENTS = Path(__file__).parents[2] / "docs" / "training"
-TINY = Path(__file__).parents[1] / "model_runtime" / "tiny.py"
+DOCUMENTS = Path(__file__).parents[3] / "docs" / "training"
+TINY = Path(__file__).parents[2] / "model_runtime" / "tiny.py"
 SCRIPTS = ("load_model_test.py", "inference_test.py", "memory_profile.py")
 
 

@@ -17,9 +17,11 @@ from mlx_preflight.errors import ChildError
 from mlx_preflight.integration import e2e
 from mlx_preflight.result import Evidence, Status
 
+pytestmark = pytest.mark.slow
+
 SESSION = register.find_session("e2e")[0]
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "training"
-DOCUMENTS = Path(__file__).parents[2] / "docs" / "training"
+SCRIPTS = Path(__file__).parents[3] / "scripts" / "training"
+DOCUMENTS = Path(__file__).parents[3] / "docs" / "training"
 
 
 @pytest.fixture(scope="module")
