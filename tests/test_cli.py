@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from mlx_preflight import register
+from mlx_preflight import __main__, register
 from mlx_preflight.cli import app
 from mlx_preflight.errors import UsageError
 from mlx_preflight.report import screen
@@ -27,15 +30,22 @@ COMMANDS = [
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a fresh process."""
-    return subprocess.run(
-        [sys.executable, "-m", "mlx_preflight", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    """Run the command line's own start in this process, and return how it would have ended."""
+    out, err = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["mlx-preflight", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+    signal.signal(signal.SIGTERM, before)
+    code = ended.value.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def project(tmp_path: Path) -> Path:

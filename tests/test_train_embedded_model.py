@@ -213,6 +213,7 @@ def test_shipped_prompts_are_held_out_and_diverse(tokenizer: Tokenizer) -> None:
         assert len(tokenizer.encode(pair.answer).ids) >= 20
 
 
+@pytest.mark.slow
 def test_shipped_checkpoint_answers() -> None:
     """The shipped checkpoint, loaded by MLX-LM, answers shipped prompts correctly."""
     held = {pair.prompt: pair for pair in tasks.held_out(SEED)}

@@ -50,6 +50,7 @@ def chunks(jobs: dict[str, Any]) -> dict[str, list[str]]:
     return {item["name"]: item["sessions"].split() for item in json.loads(computed.stdout)}
 
 
+@pytest.mark.slow
 def test_the_schema_of_github_workflows_accepts_it() -> None:
     """check-jsonschema finds no unknown or misplaced key."""
     done = _run(_tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", WORKFLOW)
@@ -62,6 +63,7 @@ def test_zizmor_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_the_validators_refuse_a_planted_fault(tmp_path: Path) -> None:
     """An unknown key and an injected template are found, so the two tests above can fail."""
     folder = tmp_path / ".github" / "workflows"

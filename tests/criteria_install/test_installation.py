@@ -38,6 +38,7 @@ def finished(code: int, out: str = "", err: str = "") -> Finished:
     return Finished(("python",), code, out, err, 0.1, truncated=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ac3_1", "ac3_2", "ac3_3", "ac3_4"])
 def test_this_venv_passes(facts: installation.Facts, name: str) -> None:
     """Where the model stack is installed, versions and imports pass with their values."""
@@ -46,6 +47,7 @@ def test_this_venv_passes(facts: installation.Facts, name: str) -> None:
     assert outcome.measurements
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "package"), [("ac3_1", "mlx-lm"), ("ac3_2", "mlx")])
 def test_a_missing_package_fails(facts: installation.Facts, name: str, package: str) -> None:
     """A package without a version in this venv is a failure that names it."""
@@ -55,6 +57,7 @@ def test_a_missing_package_fails(facts: installation.Facts, name: str, package: 
     assert package in outcome.reason
 
 
+@pytest.mark.slow
 def test_one_failing_import_fails_and_shows_its_last_line(facts: installation.Facts) -> None:
     """An ImportError in one of the children is the reason of the failure."""
     child = finished(1, err="Traceback\nImportError: libmlx.so: cannot open shared object file")

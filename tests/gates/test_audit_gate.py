@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from mlx_preflight.result import CheckResult
 
-pytestmark = pytest.mark.slow
-
 PACKAGE = "markdown-it-py"
 """A small installed distribution stands for the project: it needs mdurl and nothing else."""
 
@@ -56,6 +54,7 @@ def test_a_vulnerable_package_fails_with_id_and_fix(tmp_path: Path, service: osv
     assert f"mdurl {version}: PYSEC-2019-5 (fixed in 99)" in check.reason
 
 
+@pytest.mark.slow
 def test_a_service_that_knows_nothing_is_blocked(tmp_path: Path, service: osv.Service) -> None:
     """A service that finds the known-bad pin clean proves nothing."""
     service.bad.clear()
@@ -64,6 +63,7 @@ def test_a_service_that_knows_nothing_is_blocked(tmp_path: Path, service: osv.Se
     assert "jinja2==2.10" in check.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["500", "garbage"])
 def test_a_broken_service_never_passes(tmp_path: Path, service: osv.Service, mode: str) -> None:
     """Server errors and garbage are BLOCKED or ERROR with the last line."""
@@ -71,6 +71,7 @@ def test_a_broken_service_never_passes(tmp_path: Path, service: osv.Service, mod
     assert audit(tmp_path, service.url).status in {Status.BLOCKED, Status.ERROR}
 
 
+@pytest.mark.slow
 def test_a_service_that_is_down_is_blocked(tmp_path: Path) -> None:
     """A refused connection is BLOCKED with the key that names another service."""
     check = audit(tmp_path, "http://127.0.0.1:9/v1/query")
@@ -78,6 +79,7 @@ def test_a_service_that_is_down_is_blocked(tmp_path: Path) -> None:
     assert "audit-url" in check.remedy
 
 
+@pytest.mark.slow
 def test_a_slow_service_is_an_error_in_time(tmp_path: Path, service: osv.Service) -> None:
     """A service that does not answer ends at the timeout."""
     service.mode = "slow"
@@ -86,6 +88,7 @@ def test_a_slow_service_is_an_error_in_time(tmp_path: Path, service: osv.Service
     assert "did not end within 4 s" in check.reason
 
 
+@pytest.mark.slow
 def test_an_exemption_is_shown_and_an_unused_one_fails(
     tmp_path: Path, service: osv.Service
 ) -> None:
@@ -97,6 +100,7 @@ def test_an_exemption_is_shown_and_an_unused_one_fails(
     assert check.status is Status.ERROR, check.reason
 
 
+@pytest.mark.slow
 def test_a_project_that_is_not_installed_is_an_error(tmp_path: Path, service: osv.Service) -> None:
     """Without the distribution there is no closure, and an empty one never passes."""
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'no-such-project'\n")
@@ -106,6 +110,7 @@ def test_a_project_that_is_not_installed_is_an_error(tmp_path: Path, service: os
         closure.resolve("no-such-project")
 
 
+@pytest.mark.slow
 def test_the_closure_follows_extras_and_markers() -> None:
     """This package's closure holds the model stack and not what only tests need."""
     found = closure.resolve("mlx-preflight")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from gates import sample
 
 from mlx_preflight.result import Status
@@ -21,6 +22,7 @@ def test_a_package_builds_with_digests(tmp_path: Path) -> None:
     assert not (project / "dist").exists()
 
 
+@pytest.mark.slow
 def test_an_empty_wheel_fails_although_the_build_exits_0(tmp_path: Path) -> None:
     """A wheel without its package is refused; hatchling builds it without a word."""
     project = sample.make(tmp_path)
@@ -31,6 +33,7 @@ def test_an_empty_wheel_fails_although_the_build_exits_0(tmp_path: Path) -> None
     assert "holds no file beside its metadata" in check.reason
 
 
+@pytest.mark.slow
 def test_an_old_artifact_does_not_count(tmp_path: Path) -> None:
     """What an earlier build left is removed before, so it cannot pass for this one."""
     project = sample.make(tmp_path)

@@ -23,6 +23,7 @@ def test_a_clean_project_passes_with_its_files_counted(tmp_path: Path, gate: str
     assert sample.value(check, "files_examined") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", STATIC)
 def test_a_project_without_python_is_an_error(tmp_path: Path, gate: str) -> None:
     """Nothing examined is never a pass, though black and ruff exit 0."""
@@ -59,6 +60,7 @@ def test_ruff_findings_are_compared_with_the_accepted_number(
         assert "src/sample/extra.py:1 F401" in check.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accepted", "status"), [(0, Status.FAIL), (1, Status.PASS)])
 def test_mypy_errors_are_compared_with_the_accepted_number(
     tmp_path: Path, accepted: int, status: Status

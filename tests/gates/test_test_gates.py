@@ -13,11 +13,10 @@ from mlx_preflight.result import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
-
 GATES = {"gate4-unit": "tests__test_more", "gate5-integration": "tests__acceptance__test_more"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", GATES)
 def test_passing_tests_pass_and_are_counted_once(tmp_path: Path, gate: str) -> None:
     """Each test gate runs its own folder only: one test each."""
@@ -26,6 +25,7 @@ def test_passing_tests_pass_and_are_counted_once(tmp_path: Path, gate: str) -> N
     assert sample.value(check, "tests_passed") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", GATES)
 def test_a_failing_test_is_named_with_its_message(tmp_path: Path, gate: str) -> None:
     """The reason holds the test's name and the first line of its message."""
@@ -36,6 +36,7 @@ def test_a_failing_test_is_named_with_its_message(tmp_path: Path, gate: str) -> 
     assert "one is not two" in check.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -59,6 +60,7 @@ def test_no_tests_are_an_error(tmp_path: Path) -> None:
     assert sample.run(project, "gate4-unit").status is Status.ERROR
 
 
+@pytest.mark.slow
 def test_a_missing_acceptance_folder_is_an_error(tmp_path: Path) -> None:
     """Without the folder gate 5 says so instead of passing."""
     check = sample.run(sample.make(tmp_path), "gate5-integration", acceptance="tests/none")
@@ -66,6 +68,7 @@ def test_a_missing_acceptance_folder_is_an_error(tmp_path: Path) -> None:
     assert "tests/none" in check.reason
 
 
+@pytest.mark.slow
 def test_too_few_tests_fail(tmp_path: Path) -> None:
     """One passed test is not ten."""
     check = sample.run(sample.make(tmp_path), "gate4-unit", tests_min=10)
@@ -73,12 +76,14 @@ def test_too_few_tests_fail(tmp_path: Path) -> None:
     assert "10 must pass" in check.reason
 
 
+@pytest.mark.slow
 def test_a_collection_error_fails(tmp_path: Path) -> None:
     """A test module that cannot be imported is not passed over."""
     project = sample.make(tmp_path, tests__test_more="import no_such_module\n")
     assert sample.run(project, "gate4-unit").status is Status.FAIL
 
 
+@pytest.mark.slow
 def test_a_suite_that_dies_is_an_error(tmp_path: Path) -> None:
     """A test that ends the process leaves no JUnit file, which is ERROR with the cause."""
     text = "import os\n\n\ndef test_die() -> None:\n    os._exit(0)\n"
@@ -86,6 +91,7 @@ def test_a_suite_that_dies_is_an_error(tmp_path: Path) -> None:
     assert check.status is Status.ERROR
 
 
+@pytest.mark.slow
 def test_the_tests_do_not_see_the_run_that_judges_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +112,7 @@ def lines(covered: int, missed: int) -> str:
     return "\n".join([*body, "if not A0 + 1:", *[f"    B{n} = {n}" for n in range(missed)]]) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missed", "status"), [(77, Status.FAIL), (75, Status.PASS), (74, Status.PASS)]
 )
@@ -129,6 +136,7 @@ def test_a_never_imported_module_counts(tmp_path: Path) -> None:
     assert "alone.py" in check.reason
 
 
+@pytest.mark.slow
 def test_coverage_reuses_what_this_run_measured(tmp_path: Path) -> None:
     """After gates 4 and 5 of the same run nothing is run again; of another run, it is."""
     text = (
@@ -145,6 +153,7 @@ def test_coverage_reuses_what_this_run_measured(tmp_path: Path) -> None:
     assert (project / "count").read_text() == "xx"
 
 
+@pytest.mark.slow
 def test_an_empty_or_missing_source_is_an_error(tmp_path: Path) -> None:
     """No statement to cover, or no folder, is ERROR and not 100 %."""
     project = sample.make(tmp_path)
@@ -153,6 +162,7 @@ def test_an_empty_or_missing_source_is_an_error(tmp_path: Path) -> None:
     assert sample.run(project, "gate6-coverage", source="empty").status is Status.ERROR
 
 
+@pytest.mark.slow
 def test_coverage_data_stays_out_of_the_project(tmp_path: Path) -> None:
     """No data file lies in the project's root, where a build would meet it."""
     project = sample.make(tmp_path)

@@ -16,8 +16,6 @@ from mlx_preflight.model.location import EMBEDDED_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[loopback.Hub]:
@@ -75,6 +73,7 @@ def test_a_download_is_pinned_verified_and_free_of_code(hub: loopback.Hub, tmp_p
     assert "modeling_x.py" not in asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "hint"),
     [(401, "auth login"), (403, "access"), (404, "spelling"), (500, "try again")],
@@ -91,6 +90,7 @@ def test_a_refusal_is_blocked_with_its_own_step(
     assert "secretsecret" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_429_is_retried(hub: loopback.Hub, tmp_path: Path) -> None:
     """Two refusals for too many requests end in a whole download."""
     hub.busy = 2
@@ -99,6 +99,7 @@ def test_429_is_retried(hub: loopback.Hub, tmp_path: Path) -> None:
     assert hub.busy == 0
 
 
+@pytest.mark.slow
 def test_a_cut_download_resumes_with_a_range(hub: loopback.Hub, tmp_path: Path) -> None:
     """A connection cut in the middle goes on from there, and the digest agrees."""
     # The client writes to disk in pieces of 10 MB; a smaller file would start over.
@@ -113,6 +114,7 @@ def test_a_cut_download_resumes_with_a_range(hub: loopback.Hub, tmp_path: Path) 
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_stalled_download_goes_on(hub: loopback.Hub, tmp_path: Path) -> None:
     """A server that stops sending is left after the timeout and asked again."""
     hub.stall = 20.0
@@ -120,6 +122,7 @@ def test_a_stalled_download_goes_on(hub: loopback.Hub, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_digest_is_refused_and_removed(hub: loopback.Hub, tmp_path: Path) -> None:
     """Content that differs from the listing is an error and does not stay in the cache."""
     hub.lie = True
@@ -129,6 +132,7 @@ def test_a_wrong_digest_is_refused_and_removed(hub: loopback.Hub, tmp_path: Path
     assert not (snapshot(tmp_path / "home") / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_partial_snapshot_is_completed(hub: loopback.Hub, tmp_path: Path) -> None:
     """A cached snapshot that lacks its weights is completed, not believed."""
     home = tmp_path / "home"
@@ -140,6 +144,7 @@ def test_a_partial_snapshot_is_completed(hub: loopback.Hub, tmp_path: Path) -> N
     assert target.is_file()
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_found_and_mended(hub: loopback.Hub, tmp_path: Path) -> None:
     """A flipped byte in the cache is an error once, and gone after the next download."""
     home = tmp_path / "home"
@@ -154,6 +159,7 @@ def test_a_damaged_cache_is_found_and_mended(hub: loopback.Hub, tmp_path: Path) 
     assert fetch(hub, home).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_moved_revision_gives_the_new_commit(hub: loopback.Hub, tmp_path: Path) -> None:
     """When main moves, the new commit is pinned and named; the old one stays."""
     home = tmp_path / "home"

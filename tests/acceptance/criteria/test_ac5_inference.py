@@ -23,6 +23,7 @@ def test_the_embedded_model_passes(ac5: Any, name: str) -> None:
     assert outcome.status is Status.PASS, outcome.reason
 
 
+@pytest.mark.slow
 def test_random_weights_are_gibberish(ac5_random: Any) -> None:
     """Random weights answer at length and fast, and fail for incoherence alone."""
     outcome = inference.ac5_4(ac5_random)
@@ -132,6 +133,7 @@ def test_a_person_must_agree_where_the_profile_says_so(ac5: Any) -> None:
         path.unlink()
 
 
+@pytest.mark.slow
 def test_no_sign_off_excuses_gibberish(ac5_random: Any) -> None:
     """A person's word does not overrule the automatic judgement."""
     state = ac5_random.context.state

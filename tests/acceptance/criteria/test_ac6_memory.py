@@ -72,6 +72,7 @@ def test_a_budget_that_is_too_small_fails(ac6: Any) -> None:
     assert values(memory.ac6_6(facts))["headroom_bytes"] == -(10**9)
 
 
+@pytest.mark.slow
 def test_broken_weights_do_not_profile(ac6_broken: Any) -> None:
     """A NaN in the weights makes losses and adapters infinite or undefined: failed."""
     outcome = memory.ac6_2(ac6_broken)
