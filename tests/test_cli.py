@@ -9,18 +9,22 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
 
 from mlx_preflight import __main__, register
 from mlx_preflight.cli import app
+from mlx_preflight.criteria import command
 from mlx_preflight.errors import UsageError
 from mlx_preflight.report import screen
+from mlx_preflight.result import CheckResult, Evidence, Status, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mlx_preflight.result import SessionResult
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
@@ -117,8 +121,8 @@ def test_an_unknown_key_is_refused_with_a_suggestion(tmp_path: Path) -> None:
 
 def test_nothing_ran_has_its_own_exit_code(tmp_path: Path) -> None:
     """`summary` and `report` without a run exit 4 and name the next step."""
-    for command in ("summary", "report"):
-        done = run(command, "--project", str(project(tmp_path)))
+    for name in ("summary", "report"):
+        done = run(name, "--project", str(project(tmp_path)))
         assert done.returncode == 4
         assert "nox" in done.stderr
 
@@ -148,6 +152,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.slow
 def test_load_says_what_the_model_is(invoke: Callable[..., object]) -> None:
     """`load --json` counts parameters exactly and names where the model is."""
     done = invoke("load", "--json")
@@ -156,6 +161,7 @@ def test_load_says_what_the_model_is(invoke: Callable[..., object]) -> None:
     assert facts["source"] == "embedded"
 
 
+@pytest.mark.slow
 def test_generate_answers_and_measures(invoke: Callable[..., object]) -> None:
     """`generate` prints the answer, the tokens and the speed."""
     done = invoke("generate", "Write a function that adds two numbers.")
@@ -194,3 +200,131 @@ def test_find_session_takes_either_id() -> None:
     assert (session.id, check and check.id) == ("ac4-loading", "AC4.3")
     with pytest.raises(UsageError):
         register.find_session("nothing-like-it")
+
+
+def stored(tmp_path: Path, report: dict[str, Any]) -> Path:
+    """Make a project whose last run left this report."""
+    state = project(tmp_path) / ".preflight"
+    state.mkdir()
+    (state / "report.json").write_text(json.dumps(report))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("terminal", "AC4.2"),
+        ("markdown", "# Preflight: "),
+        ("junit", "<testsuites"),
+        ("json", '"AC4.2"'),
+    ],
+)
+def test_a_report_is_shown_again_in_every_form(
+    tmp_path: Path, make_report: Callable[..., dict[str, Any]], form: str, said: str
+) -> None:
+    """Each form names the failed check, and the exit code is the verdict's."""
+    failed = CheckResult("AC4.2", "loads", Status.FAIL, Evidence.EMBEDDED, "it does not")
+    report = make_report({"AC4.2": failed})
+    done = run("report", "--format", form, "--project", str(stored(tmp_path, report)))
+    assert done.returncode == report["exit_code"] == 1
+    assert said in done.stdout
+    assert "it does not" in done.stdout
+
+
+def test_a_damaged_report_is_an_error(tmp_path: Path) -> None:
+    """Half a report is never shown as one."""
+    state = project(tmp_path) / ".preflight"
+    state.mkdir()
+    (state / "report.json").write_text('{"status": "PASS"')
+    done = run("report", "--project", str(tmp_path))
+    assert done.returncode == 3
+    assert "report.json" in done.stderr
+
+
+def test_summary_judges_what_a_run_left(
+    tmp_path: Path, make_run: Callable[..., dict[str, SessionResult]]
+) -> None:
+    """The table and the three files agree on the verdict; a missing session spoils it."""
+    results = make_run()
+    del results["ac6-memory"]
+    for item in results.values():
+        write_result(project(tmp_path) / ".preflight" / "results", item)
+    done = run("summary", "--project", str(tmp_path))
+    assert done.returncode != 0
+    assert "ac6-memory" in done.stdout
+    for name in ("report.json", "report.md", "junit.xml"):
+        assert "ac6-memory" in (tmp_path / ".preflight" / name).read_text()
+
+
+def test_a_check_shows_reasons_and_remedies(tmp_path: Path) -> None:
+    """People read what was seen and what to do."""
+    done = run("check", "ac1-evaluation", "--project", str(project(tmp_path)))
+    assert done.returncode == 1
+    assert "T001_framework_evaluation.md" in done.stdout
+    assert "try: " in done.stdout
+
+
+def test_the_shipped_documents_agree_with_their_evidence() -> None:
+    """`document --check` compares and writes nothing."""
+    done = run("document", "--check", "--json")
+    assert done.returncode == 0, done.stdout
+    assert set(json.loads(done.stdout).values()) == {""}
+
+
+def test_a_document_needs_a_measurement(tmp_path: Path) -> None:
+    """Without a result there is no evidence, and no document is written."""
+    done = run("document", "--project", str(project(tmp_path)))
+    assert done.returncode == 3
+    assert "nothing was measured" in done.stderr
+    assert not (tmp_path / "docs").exists()
+
+
+def test_doctor_names_what_is_wrong_and_the_fix(tmp_path: Path) -> None:
+    """A folder that is no model is a problem with a fix, in both forms."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    arguments = ("doctor", "--model", str(empty), "--project", str(project(tmp_path)))
+    seen = run(*arguments)
+    found = run(*arguments, "--json")
+    assert seen.returncode == found.returncode == 1
+    problems = [item for item in json.loads(found.stdout) if item["severity"] == "problem"]
+    assert problems
+    assert all(item["saw"] and item["why"] and item["fix"] for item in problems)
+    assert "fix: " in seen.stdout
+
+
+def test_facts_and_answers_are_shown_with_units(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bytes, seconds and nested facts are readable; what is unknown says so."""
+    screen.show_facts(
+        "Model",
+        {"disk_bytes": 4_284_000_000, "load_s": 1.23456, "parameters": 7_615_616_512}
+        | {"revision": None, "config": {"layers": 28}, "files": [{"name": "a", "size": 3}]},
+    )
+    shown = capsys.readouterr().out
+    for text in ("4.284 GB", "1.235 s", "7,615,616,512", "unknown", "config.layers", "name: a"):
+        assert text in shown
+
+
+def test_a_script_prints_its_lines_and_exits_by_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The entry of the scripts exits 3 where nothing can be judged, 2 on a wrong argument."""
+    folder = str(project(tmp_path))
+    lines = "Criteria: {}".format
+
+    def main(*arguments: str) -> int:
+        return command.main(
+            "ac2-selection",
+            ["AC2.1"],
+            lambda done: [lines(len(done.result.checks))],
+            ["--project", folder, *arguments],
+        )
+
+    assert main() == 3
+    shown = capsys.readouterr().out
+    assert "Criteria: 4" in shown
+    assert "ERROR AC2.1: " in shown
+    assert main("--json") == 3
+    assert json.loads(capsys.readouterr().out)["id"] == "ac2-selection"
+    assert main("--profile", "embeded") == 2
+    assert "did you mean 'embedded'" in capsys.readouterr().err

@@ -73,6 +73,7 @@ def test_a_project_that_installs_cleanly_passes_the_installation_rows(tmp_path: 
     assert checks["AC8.7"].status is Status.PASS
 
 
+@pytest.mark.slow
 def test_nothing_examined_is_an_error(tmp_path: Path) -> None:
     """A project without any dependency proves nothing about bounds."""
     assert judge(tmp_path, ["no-such-thing-x>=1,<2"])["AC8.5"].status is Status.PASS

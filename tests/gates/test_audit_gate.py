@@ -45,6 +45,7 @@ def test_a_clean_closure_passes_with_its_count(tmp_path: Path, service: osv.Serv
     assert sample.value(check, "packages_audited") == len(closure.resolve(PACKAGE)) == 1
 
 
+@pytest.mark.slow
 def test_a_vulnerable_package_fails_with_id_and_fix(tmp_path: Path, service: osv.Service) -> None:
     """The reason names package, version, advisory and fixed version."""
     version = importlib.metadata.version("mdurl")

@@ -171,6 +171,7 @@ def test_a_moved_revision_gives_the_new_commit(hub: loopback.Hub, tmp_path: Path
     assert snapshot(home).is_dir()
 
 
+@pytest.mark.slow
 def test_offline_mode_blocks_with_the_way_out(hub: loopback.Hub, tmp_path: Path) -> None:
     """With HF_HUB_OFFLINE set nothing is fetched, and the message says so."""
     done = fetch(hub, tmp_path / "home", HF_HUB_OFFLINE="1")
