@@ -158,6 +158,7 @@ def test_gates_run_all_and_write_the_report_after_a_failure(project: Path) -> No
     assert "gate1-format" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_gate_alone_is_judged_and_summed_up(project: Path) -> None:
     """`nox -s gate1-format` passes alone; coverage alone measures for itself."""
     done = nox(project, "-s", "gate1-format", "gate6-coverage")

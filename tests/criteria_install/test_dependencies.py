@@ -66,6 +66,7 @@ def test_a_missing_or_loose_framework_dependency_fails_its_own_row(
     assert (checks["AC8.5"].status is Status.PASS) == (line is None)
 
 
+@pytest.mark.slow
 def test_a_project_that_installs_cleanly_passes_the_installation_rows(tmp_path: Path) -> None:
     """An editable installation into a clean venv, and pip check in it, pass."""
     checks = judge(tmp_path, [])

@@ -373,6 +373,7 @@ def test_a_lock_that_cannot_be_made_is_an_error(project: Path) -> None:
     assert not (project / "AGENT_LOG.md").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("queue", "code", "seen"),
     [

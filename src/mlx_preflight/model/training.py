@@ -14,6 +14,7 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.optimizers as optim
+import numpy as np
 from mlx import nn
 from mlx.utils import tree_flatten
 from mlx_lm.tuner import trainer
@@ -59,6 +60,7 @@ def run(model: loaded.Loaded, request: Mapping[str, Any]) -> TrainingReport:
             for the adapter file.
     """
     mx.random.seed(request["seed"])
+    np.random.seed(request["seed"])  # (the trainer shuffles rows with it)
     bits, group_size, here = quantize(model)
     layers = add_adapters(model.model)
     mx.eval(model.model.parameters())

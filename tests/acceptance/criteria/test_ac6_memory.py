@@ -35,7 +35,7 @@ def test_training_really_trained(ac6: Any) -> None:
     run = ac6.training
     assert (run.bits, run.group_size, run.quantized_here) == (4, 64, True)
     assert len(run.losses) == len(run.step_s) == len(run.peak_bytes) == 3
-    assert all(loss is not None and 0 < loss < 12 for loss in run.losses)
+    assert all(loss is not None and 0 < loss < 16 for loss in run.losses)
     assert run.trainable > 10_000
     assert run.row_tokens == 64
     assert run.memory.peak_bytes >= max(run.peak_bytes) > ac6.inference.memory.active_bytes / 8
