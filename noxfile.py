@@ -24,3 +24,13 @@ def tests(session: nox.Session) -> None:
     """Run this project's own tests: `nox -s tests -- -k name` reaches pytest."""
     session.install("-e", ".[tests]")
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="uv", default=False)
+def lowest(session: nox.Session) -> None:
+    """Prove the lower bounds: the end-to-end workflow on the lowest versions they allow."""
+    session.install("--resolution", "lowest-direct", "-e", ".")
+    session.run("uv", "pip", "list", external=True)
+    project = Path(session.create_tmp())
+    (project / "pyproject.toml").touch()
+    session.run("python", "-m", "mlx_preflight", "check", "e2e", "--project", str(project))

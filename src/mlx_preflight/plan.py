@@ -76,9 +76,10 @@ class Session:
 GROUPS = {
     "gates": ("gates",),
     "ac": ("ac",),
+    "e2e": ("e2e",),
     "preflight": ("gates", "ac", "integration", "regression", "bench"),
 }
-"""Group session → tags that it runs, in the order of `SESSIONS`."""
+"""Group → tags or sessions that it runs, in the order of `SESSIONS`; e2e is one session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ SESSIONS: tuple[Session, ...] = (
             Check("AC3.6", "no conflict with the MCP dependencies", "wait", HANDS_ON),
             Check("AC3.7", "the installation guide is documented", "see AC7"),
         ),
-        requirements=("pip>=25,<27",),
+        requirements=("pip>=25,<27", "uv>=0.9,<1"),
         stack="model",
     ),
     Session(
@@ -319,7 +319,7 @@ def sessions(group: str = "preflight") -> tuple[Session, ...]:
     """
     if group not in GROUPS:
         raise UsageError(f"unknown group {group!r}{suggest(group, GROUPS)}")
-    return tuple(item for item in SESSIONS if item.tag in GROUPS[group])
+    return tuple(item for item in SESSIONS if {item.tag, item.id} & {*GROUPS[group]})
 
 
 def find_session(name: str) -> tuple[Session, Check | None]:

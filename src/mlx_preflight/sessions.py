@@ -26,6 +26,9 @@ from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
 MODEL_STACK = ("mlx-lm", "mlx", "transformers", "huggingface-hub", "numpy")
 """Dependencies of the package that a venv for a mere tool can do without."""
 
+_GROUP_VARIABLE = "PREFLIGHT_GROUP"
+"""Set in the sessions that a group started: the group writes their summary."""
+
 PACKAGE = Path(__file__).resolve().parents[2]
 """Source tree of this package, when it runs from one."""
 
@@ -48,7 +51,8 @@ def define(project: Path) -> None:
     for spec in register.SESSIONS:
         _define_session(spec, project)
     for group in plan.GROUPS:
-        _define_group(group, project)
+        if group not in {spec.id for spec in register.SESSIONS}:
+            _define_group(group, project)
 
     @nox.session(name="summary", default=False)
     def summary(session: nox.Session) -> None:
@@ -60,6 +64,9 @@ def define(project: Path) -> None:
 def _define_session(spec: plan.Session, project: Path) -> None:
     def body(session: nox.Session) -> None:
         arguments, profile = _forwarded(session, project)
+        if spec.id in plan.GROUPS and _GROUP_VARIABLE not in os.environ:
+            _begin(spec.id, project, profile)
+            session.notify("summary")
         try:
             _install(session, spec, project)
         except CommandFailed as error:
@@ -74,24 +81,13 @@ def _define_session(spec: plan.Session, project: Path) -> None:
 def _define_group(group: str, project: Path) -> None:
     def body(session: nox.Session) -> None:
         arguments, profile = _forwarded(session, project)
-        chosen = [spec.id for spec in register.sessions(group)]
-        state = project / ".preflight"
-        manifest.write(
-            state,
-            manifest.Manifest(
-                run_id=os.environ[RUN_ID_VARIABLE],
-                group=group,
-                planned=tuple(chosen),
-                started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                profile=profile.name,
-                model=profile.model,
-            ),
-        )
+        chosen = _begin(group, project, profile)
         jobs = [] if "NOX_PARALLEL" in os.environ else ["-j", str(min(os.cpu_count() or 1, 4))]
         nested = (sys.executable, "-m", "nox", "-f", str(project / "noxfile.py"))
         # Whatever the sessions return, the summary judges: a failure must not hide the rest.
         try:
-            _run(session, *nested, *jobs, "-s", *chosen, "--", *arguments)
+            inside = {_GROUP_VARIABLE: group}
+            _run(session, *nested, *jobs, "-s", *chosen, "--", *arguments, env=inside)
         except CommandFailed:
             session.log("not everything passed; the summary judges")
         _run(session, *nested, "-s", "summary")
@@ -104,10 +100,28 @@ def _define_group(group: str, project: Path) -> None:
     nox.session(name=group, venv_backend="none", default=group == "preflight")(body)
 
 
-def _run(session: nox.Session, *command: str) -> None:
+def _begin(group: str, project: Path, profile: plan.Profile) -> list[str]:
+    """Write down what a run of this group is to contain, and return the sessions."""
+    chosen = [spec.id for spec in register.sessions(group)]
+    manifest.write(
+        project / ".preflight",
+        manifest.Manifest(
+            run_id=os.environ[RUN_ID_VARIABLE],
+            group=group,
+            planned=tuple(chosen),
+            started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            profile=profile.name,
+            model=profile.model,
+        ),
+    )
+    return chosen
+
+
+def _run(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:
     """Run a command that is given time to kill its own children after Ctrl-C."""
     session.run(
         *command,
+        env=env,
         external=True,
         interrupt_timeout=_INTERRUPT_S,
         terminate_timeout=_TERMINATE_S,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlx_preflight import plan, register, runner
-from mlx_preflight.criteria import installation
+from mlx_preflight.criteria import clean_venv, installation
 from mlx_preflight.isolate import Finished
 from mlx_preflight.result import Status
 
@@ -39,7 +39,7 @@ def finished(code: int, out: str = "", err: str = "") -> Finished:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ac3_1", "ac3_2", "ac3_3", "ac3_4"])
+@pytest.mark.parametrize("name", ["ac3_1", "ac3_2", "ac3_3", "ac3_4", "ac3_5"])
 def test_this_venv_passes(facts: installation.Facts, name: str) -> None:
     """Where the model stack is installed, versions and imports pass with their values."""
     outcome = getattr(installation, name)(facts)
@@ -78,4 +78,22 @@ def test_one_failing_import_fails_and_shows_its_last_line(facts: installation.Fa
 )
 def test_pip_check_passes_only_on_its_own_sentence(child: Finished, status: Status) -> None:
     """A missing pip or an empty answer is an error, never a pass."""
-    assert installation.judge_pip_check(child).status is status
+    assert clean_venv.judge_pip_check(child).status is status
+
+
+@pytest.mark.slow
+def test_a_conflict_beside_the_wheel_fails(facts: installation.Facts) -> None:
+    """What pip check finds only where the wheel alone was installed still fails AC3.5."""
+    conflict = finished(1, "a 1 has requirement b<2, but you have b 3.\n")
+    clean = dataclasses.replace(facts.clean, pip_check=conflict)
+    outcome = installation.ac3_5(dataclasses.replace(facts, clean=clean))
+    assert outcome.status is Status.FAIL
+    assert facts.clean.artifact in outcome.reason
+
+
+@pytest.mark.parametrize("install", [finished(1, err="no such option"), finished(0)])
+def test_a_wheel_that_was_not_built_never_passes(install: Finished) -> None:
+    """A failed build, and one that left no wheel, are failures."""
+    clean = clean_venv.Installation(install, "0 wheels were built", "")
+    assert clean_venv.judge_install(clean).status is Status.FAIL
+    assert clean_venv.judge_pip_check(clean.pip_check).status is Status.ERROR

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import tomllib
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from mlx_preflight import register
-from mlx_preflight.criteria.installation import judge_pip_check
+from mlx_preflight.criteria import clean_venv
+from mlx_preflight.criteria.clean_venv import Installation
 from mlx_preflight.errors import PreflightError, ResultError
 from mlx_preflight.gates import audit
-from mlx_preflight.isolate import Finished, run_child
 from mlx_preflight.plan import Session
 from mlx_preflight.result import Measurement, Outcome, Status, read_result
 from mlx_preflight.runner import Context
@@ -29,19 +27,17 @@ class Facts:
     Attributes:
         requirements: `[project] dependencies`.
         extras: The requirements of every extra, without those on the project itself.
-        install: Output of the editable installation, or why it could not be tried.
-        pip_check: Output of `pip check` in that venv, likewise.
+        clean: The editable installation into a clean venv, and `pip check` there.
         audit: What gate 8 found in this run, or what the same audit found here.
     """
 
     requirements: tuple[Requirement, ...]
     extras: tuple[Requirement, ...]
-    install: Finished | str
-    pip_check: Finished | str
+    clean: Installation
     audit: Outcome
 
 
-def gather(_session: Session, context: Context) -> Facts:
+def gather(session: Session, context: Context) -> Facts:
     """Parse pyproject.toml and install the project into a clean venv.
 
     Raises:
@@ -59,12 +55,10 @@ def gather(_session: Session, context: Context) -> Facts:
         name = str(project["name"])
     except (OSError, KeyError, TypeError, ValueError, InvalidRequirement) as error:
         raise PreflightError(f"{path}: no readable dependencies: {error!r}") from error
-    install, check = _clean_install(context)
     return Facts(
         requirements=requirements,
         extras=tuple(item for item in extras if item.name != name),
-        install=install,
-        pip_check=check,
+        clean=clean_venv.editable(context, session.id),
         audit=_audit(context),
     )
 
@@ -109,27 +103,12 @@ def ac8_5(facts: Facts) -> Outcome:
 
 def ac8_6(facts: Facts) -> Outcome:
     """Prove that the project installs editable into a clean venv."""
-    if isinstance(facts.install, str):
-        return Outcome(Status.ERROR, facts.install)
-    seconds = Measurement("install_s", round(facts.install.duration_s, 2), "s")
-    if facts.install.returncode != 0:
-        return Outcome(
-            Status.FAIL,
-            f"the installation exited {facts.install.returncode}: {facts.install.tail(3)}",
-            measurements=(seconds,),
-        )
-    return Outcome(
-        Status.PASS,
-        f"installed editable into a clean venv in {facts.install.duration_s:.1f} s",
-        measurements=(seconds,),
-    )
+    return clean_venv.judge_install(facts.clean)
 
 
 def ac8_7(facts: Facts) -> Outcome:
     """Prove that `pip check` finds no conflict in the clean venv."""
-    if isinstance(facts.pip_check, str):
-        return Outcome(Status.ERROR, facts.pip_check)
-    return judge_pip_check(facts.pip_check)
+    return clean_venv.judge_pip_check(facts.clean.pip_check)
 
 
 def ac8_8(facts: Facts) -> Outcome:
@@ -150,35 +129,6 @@ def _declared(facts: Facts, name: str) -> Outcome:
 def _bounded(requirement: Requirement) -> bool:
     operators = [item.operator for item in requirement.specifier]
     return any(op in _LOWER for op in operators) and any(op in _UPPER for op in operators)
-
-
-def _clean_install(context: Context) -> tuple[Finished | str, Finished | str]:
-    """Create a venv, install the project editable, run `pip check` in it."""
-    venv = context.scratch("ac8-dependencies") / "venv"
-    shutil.rmtree(venv, ignore_errors=True)
-    uv = shutil.which("uv")
-    python = venv / "bin" / "python"
-    if uv:
-        create = [uv, "venv", "--quiet", "--python", sys.executable, str(venv)]
-        install = [uv, "pip", "install", "--python", str(python), "-e", ".", "pip>=25,<27"]
-    else:
-        create = [sys.executable, "-m", "venv", str(venv)]
-        install = [str(python), "-m", "pip", "install", "-e", "."]
-
-    def run(argv: list[str]) -> Finished:
-        return run_child(argv, cwd=context.project, timeout_s=context.settings.timeout_s)
-
-    try:
-        made = run(create)
-        if made.returncode != 0:
-            message = f"no clean venv could be made: {made.tail(2)}"
-            return message, message
-        installed = run(install)
-        if installed.returncode != 0:
-            return installed, "the installation failed, so there is nothing to check"
-        return installed, run([str(python), "-m", "pip", "--disable-pip-version-check", "check"])
-    finally:
-        shutil.rmtree(venv, ignore_errors=True)
 
 
 def _audit(context: Context) -> Outcome:

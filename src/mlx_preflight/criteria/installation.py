@@ -1,17 +1,17 @@
 """Judge AC3: the framework is installed, imports, and conflicts with nothing.
 
-Everything is asked of this venv, in child processes: importing mlx_lm changes the
-process (it lowers the limit of open files).
+Everything is asked in child processes: importing mlx_lm changes the process (it lowers
+the limit of open files).
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import re
 import sys
 from dataclasses import dataclass
 
-from mlx_preflight.criteria import guide
+from mlx_preflight.criteria import clean_venv, guide
+from mlx_preflight.criteria.clean_venv import Installation
 from mlx_preflight.criteria.judging import Found, look
 from mlx_preflight.isolate import Finished, run_child
 from mlx_preflight.plan import Session
@@ -24,15 +24,16 @@ IMPORTS = ("mlx_lm", "mlx.core", "transformers", "huggingface_hub")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Hold what the venv answered, and the installation guide."""
+    """Hold what this venv and a clean one answered, and the installation guide."""
 
     versions: dict[str, str | None]
     imports: dict[str, Finished]
     pip_check: Finished
+    clean: Installation
     guide: Found
 
 
-def gather(_session: Session, context: Context) -> Facts:
+def gather(session: Session, context: Context) -> Facts:
     """Read versions, import every module in a child, run `pip check`, parse the guide."""
 
     def python(*arguments: str) -> Finished:
@@ -46,6 +47,7 @@ def gather(_session: Session, context: Context) -> Facts:
         versions={name: _version(name) for name in ("mlx-lm", "mlx", "transformers")},
         imports={name: python("-W", "ignore", "-c", f"import {name}") for name in IMPORTS},
         pip_check=python("-m", "pip", "--disable-pip-version-check", "check"),
+        clean=clean_venv.from_wheel(context, session.id),
         guide=look(context.project / guide.PATH),
     )
 
@@ -85,27 +87,21 @@ def ac3_4(facts: Facts) -> Outcome:
 
 
 def ac3_5(facts: Facts) -> Outcome:
-    """Prove that `pip check` finds no conflicting requirement in this venv."""
-    return judge_pip_check(facts.pip_check)
+    """Prove that `pip check` finds no conflict here, nor where only the built wheel went."""
+    here = clean_venv.judge_pip_check(facts.pip_check)
+    if here.status is not Status.PASS:
+        return here
+    installed = clean_venv.judge_install(facts.clean)
+    if installed.status is not Status.PASS:
+        return installed
+    there = clean_venv.judge_pip_check(facts.clean.pip_check)
+    reason = f"{here.reason} In a clean venv with {facts.clean.artifact}: {there.reason}"
+    return Outcome(there.status, reason, measurements=installed.measurements)
 
 
 def ac3_7(facts: Facts) -> Outcome:
     """Prove that the installation guide exists and has the sections of AC7."""
     return guide.complete(facts.guide)
-
-
-def judge_pip_check(done: Finished) -> Outcome:
-    """Judge the output of `pip check`: only its own sentence is a pass."""
-    if done.returncode == 0 and "No broken requirements found" in done.stdout:
-        return Outcome(Status.PASS, "pip check: No broken requirements found.")
-    conflicts = [
-        line
-        for line in done.stdout.splitlines()
-        if re.search(r"has requirement|requires|is not supported", line)
-    ]
-    if done.returncode == 1 and conflicts:
-        return Outcome(Status.FAIL, f"{len(conflicts)} conflicts; {conflicts[0]}")
-    return Outcome(Status.ERROR, f"pip check exited {done.returncode}: {done.tail(2)}")
 
 
 def _installed(facts: Facts, name: str) -> Outcome:
