@@ -6,6 +6,7 @@ module. Nothing else names sessions or checks.
 
 from __future__ import annotations
 
+from mlx_preflight import remedies
 from mlx_preflight.errors import UsageError
 from mlx_preflight.plan import GROUPS, Check, Session, suggest
 
@@ -136,11 +137,11 @@ SESSIONS: tuple[Session, ...] = (
         "ac",
         "criteria.installation",
         (
-            Check("AC3.1", "mlx-lm is installed", "run `pip install -e .`"),
-            Check("AC3.2", "the core library of MLX is installed", "run `pip install -e .`"),
-            Check("AC3.3", "transformers is installed", "run `pip install -e .`"),
-            Check("AC3.4", "all imports work", "run `mlx-preflight check ac3-installation`"),
-            Check("AC3.5", "`pip check` finds no conflict", "run `pip check`"),
+            Check("AC3.1", "mlx-lm is installed", remedies.INSTALL),
+            Check("AC3.2", "the core library of MLX is installed", remedies.INSTALL),
+            Check("AC3.3", "transformers is installed", remedies.INSTALL),
+            Check("AC3.4", "all imports work", remedies.INSTALL),
+            Check("AC3.5", "`pip check` finds no conflict", remedies.REINSTALL),
             Check("AC3.6", "no conflict with the MCP dependencies", "wait", HANDS_ON),
             Check("AC3.7", "the installation guide is documented", "see AC7"),
         ),
@@ -158,8 +159,8 @@ SESSIONS: tuple[Session, ...] = (
             Check(
                 "AC4.3", "the architecture and parameter count are as expected", "see the reason"
             ),
-            Check("AC4.4", "the tokenizer encodes and decodes", "use the model's own tokenizer"),
-            Check("AC4.5", "the checkpoint is complete and intact", "download the model again"),
+            Check("AC4.4", "the tokenizer encodes and decodes", remedies.OWN_TOKENIZER),
+            Check("AC4.5", "the checkpoint is complete and intact", remedies.DOWNLOAD_AGAIN),
             Check("AC4.6", "the script is documented", "name it in docs/training/*.md"),
         ),
         stack="model",
@@ -196,9 +197,7 @@ SESSIONS: tuple[Session, ...] = (
             Check("AC6.4", "training memory is measured or estimated", "see the reason"),
             Check("AC6.5", "peak memory is captured", "see the reason"),
             Check("AC6.6", "headroom against the budget is computed", "see the reason"),
-            Check(
-                "AC6.7", "training memory is within the budget", "use fewer layers, shorter rows"
-            ),
+            Check("AC6.7", "training memory is within the budget", remedies.OVER_BUDGET),
             Check("AC6.8", "the memory profile is documented", "run `mlx-preflight document`"),
         ),
         stack="model",
@@ -239,7 +238,7 @@ SESSIONS: tuple[Session, ...] = (
             Check("AC8.4", "huggingface-hub is a dependency", "add it to [project] dependencies"),
             Check("AC8.5", "every dependency has a lower and an upper bound", "add the bound"),
             Check("AC8.6", "an editable installation works", "run `pip install -e .`"),
-            Check("AC8.7", "`pip check` finds no conflict", "run `pip check`"),
+            Check("AC8.7", "`pip check` finds no conflict", remedies.REINSTALL),
             Check("AC8.8", "no known vulnerability in the runtime environment", "see gate8-audit"),
         ),
         requirements=("pip>=25,<27", "pip-audit>=2.9,<3", "uv>=0.9,<1"),

@@ -81,7 +81,6 @@ def ac3_4(facts: Facts) -> Outcome:
             Status.FAIL,
             f"{len(failed)} of {len(facts.imports)} imports failed; {name}: {last}",
             measurements=seconds,
-            remedy="use the venv that `pip install -e .` installed into",
         )
     return Outcome(Status.PASS, f"{', '.join(facts.imports)} import", measurements=seconds)
 

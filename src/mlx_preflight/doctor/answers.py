@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mlx_preflight import remedies
 from mlx_preflight.doctor.finding import Finding, Severity
 from mlx_preflight.errors import CheckpointError
 from mlx_preflight.model import checkpoint, runtime
@@ -32,7 +33,7 @@ def examine(model: str) -> list[Finding]:
         found = checkpoint.inspect(folder)
     except CheckpointError as error:
         why = "a checkpoint that is not whole loads wrong or not at all"
-        fix = error.hint or "download the model again"
+        fix = error.hint or remedies.DOWNLOAD_AGAIN
         return [Finding("answers", Severity.PROBLEM, str(error), why, fix)]
     return [
         _template(found, model),
@@ -40,7 +41,7 @@ def examine(model: str) -> list[Finding]:
             checkpoint.check_vocabulary(found),
             "the tokenizer fits the embedding",
             "a tokenizer of another model turns every answer into noise",
-            "use the tokenizer files that came with the weights",
+            remedies.OWN_TOKENIZER,
         ),
         *_shapes(found),
         *_values(found),
@@ -68,7 +69,7 @@ def _shapes(found: checkpoint.Checkpoint) -> list[Finding]:
         list(shapes.problems),
         "the shapes agree with the config",
         "weights and config belong to different models",
-        "download the model again",
+        remedies.DOWNLOAD_AGAIN,
     )
 
 
@@ -88,7 +89,7 @@ def _values(found: checkpoint.Checkpoint) -> list[Finding]:
         name, count = next(iter(values.nonfinite.items()))
         saw = f"{count} values of {name} are NaN or infinite"
         why = "one NaN makes every answer empty or repeated"
-        return [Finding("answers", Severity.PROBLEM, saw, why, "download the model again")]
+        return [Finding("answers", Severity.PROBLEM, saw, why, remedies.DOWNLOAD_AGAIN)]
     return [Finding("answers", Severity.GOOD, "no NaN or infinity in the weights", "all scanned")]
 
 

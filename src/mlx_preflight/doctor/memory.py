@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlx_preflight import environment
+from mlx_preflight import environment, remedies
 from mlx_preflight.doctor.finding import Finding, Severity
 from mlx_preflight.errors import ResultError
 from mlx_preflight.result import SessionResult, Status, read_result
-
-REMEDIES = (
-    "shorter rows first (--max-seq-length), then --grad-checkpoint, fewer --num-layers, "
-    "batch size 1, or the fallback framework"
-)
 
 
 def examine(budget_bytes: int, state: Path) -> list[Finding]:
@@ -66,4 +61,6 @@ def _within(found: SessionResult) -> Finding:
     if check.status is Status.PASS:
         return Finding("memory", Severity.GOOD, saw, "training memory was within the budget")
     severity = Severity.PROBLEM if check.status is Status.FAIL else Severity.UNKNOWN
-    return Finding("memory", severity, saw, "training does not fit, or is not known to", REMEDIES)
+    return Finding(
+        "memory", severity, saw, "training does not fit, or is not known to", remedies.OVER_BUDGET
+    )

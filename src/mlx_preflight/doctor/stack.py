@@ -8,6 +8,7 @@ import sys
 
 from packaging.requirements import Requirement
 
+from mlx_preflight import remedies
 from mlx_preflight.doctor.finding import Finding, Severity
 
 OPEN_FILES = 4096
@@ -32,7 +33,7 @@ def _venv() -> list[Finding]:
                 Severity.PROBLEM,
                 f"{', '.join(missing)} not installed; {saw}",
                 "the import fails when another venv is active than the one installed into",
-                "source .venv/bin/activate && python3 -m pip install -e .",
+                remedies.INSTALL,
             )
         ]
     versions = ", ".join(f"{name} {_version(name)}" for name in WANTED)
@@ -78,7 +79,7 @@ def _conflicts() -> list[Finding]:
             Severity.PROBLEM,
             "; ".join(wrong[:4]),
             "a wrong version imports and then fails in the middle of a run",
-            "python3 -m pip install --force-reinstall -e . && python3 -m pip check",
+            remedies.REINSTALL,
         )
     ]
 

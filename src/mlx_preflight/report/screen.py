@@ -75,6 +75,8 @@ def show_session(result: SessionResult) -> None:
     console = Console()
     console.print(Text.assemble((result.title, "bold"), "  ", word(result.status)))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for overflow in ("ellipsis", "ellipsis", "ellipsis", "fold"):
+        table.add_column(overflow=overflow)
     for check in result.checks:
         reason = plain(check.reason)
         if check.remedy:
@@ -110,6 +112,8 @@ def show_diagnosis(findings: Iterable[Finding]) -> None:
     """Print what was seen, why it matters and the command that fixes it."""
     console = Console()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for overflow in ("ellipsis", "ellipsis", "fold"):  # a command must be readable whole
+        table.add_column(overflow=overflow)
     for item in findings:
         text = plain(item.saw)
         text.append_text(Text(f"\n{item.why}", style="dim"))
