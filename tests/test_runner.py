@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -239,3 +240,25 @@ def test_the_run_id_is_inherited_or_new(monkeypatch: pytest.MonkeyPatch) -> None
     assert runner.new_run_id() == "given"
     monkeypatch.delenv(runner.RUN_ID_VARIABLE)
     assert runner.new_run_id() != runner.new_run_id()
+
+
+def test_a_long_session_says_that_it_is_at_work(
+    module: Module, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Progress is shown until the session ends, and not after it."""
+    said: list[str] = []
+    monkeypatch.setattr(runner, "BEAT_S", 0.01)
+
+    def slow(*_: object) -> None:
+        deadline = time.monotonic() + 10
+        while len(said) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    module.answer(gather=slow)
+    run_session(SESSION, dataclasses.replace(context, note=said.append))
+    assert said[0] == "try: a session of two checks"
+    assert said[2].startswith("try: ")
+    assert said[2].endswith(" s")
+    ended = len(said)
+    time.sleep(0.05)
+    assert len(said) == ended

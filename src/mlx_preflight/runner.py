@@ -10,8 +10,10 @@ import datetime as dt
 import importlib
 import os
 import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ from mlx_preflight.plan import Check, Profile, Session, Settings
 from mlx_preflight.result import CheckResult, Evidence, Outcome, SessionResult, Status
 
 RUN_ID_VARIABLE = "PREFLIGHT_RUN_ID"
+
+BEAT_S = 10.0
+"""How often a session that is still at work says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ def run_session(session: Session, context: Context) -> SessionResult:
     result.remove_result(context.results, session.id)
     started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     begin = time.perf_counter()
-    checks, model = _answers(session, context)
+    with _heartbeat(session, context):
+        checks, model = _answers(session, context)
     finished = SessionResult(
         id=session.id,
         title=session.title,
@@ -99,6 +105,26 @@ def run_session(session: Session, context: Context) -> SessionResult:
     )
     result.write_result(context.results, finished)
     return finished
+
+
+@contextmanager
+def _heartbeat(session: Session, context: Context) -> Iterator[None]:
+    """Say that a session is at work, and for how long, until it ends."""
+    ended = threading.Event()
+    begin = time.perf_counter()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_S):
+            context.note(f"{session.id}: {time.perf_counter() - begin:.0f} s")
+
+    context.note(f"{session.id}: {session.title}")
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _answers(session: Session, context: Context) -> tuple[tuple[CheckResult, ...], dict[str, Any]]:
