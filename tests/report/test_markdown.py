@@ -158,12 +158,13 @@ def test_a_huge_reason_is_cut(make_report: Maker) -> None:
 
 
 def test_a_huge_report_is_cut_and_says_so(make_report: Maker) -> None:
-    """A report over the limit of its readers is cut at a line, with a note at the end."""
+    """A report over the limit is cut at a line, with a note; the environment stays."""
     report = make_report({})
     report["rows"] = [{**row, "reason": "é<&" * 200} for row in report["rows"]]
     text = markdown.render(report)
     assert len(text.encode()) <= markdown.MAX_BYTES
-    assert text.endswith("*Cut here: the report is longer; the whole is in report.json.*\n")
+    assert "\n\n*Cut here: the report is longer; the whole is in report.json.*\n\n" in text
+    assert "- commit c0ffee" in text
     assert text.startswith("# Preflight: ")
 
 

@@ -40,13 +40,19 @@ _MARKUP = re.compile(r"([\\`*_\[\]#|~$])")
 
 def render(report: Mapping[str, Any]) -> str:
     """Return the Markdown text of a report document, at most `MAX_BYTES` long."""
-    text = "\n".join(_lines(report)) + "\n"
+    body = "\n".join(_lines(report)) + "\n"
+    end = "\n".join(_environment(report)) + "\n"
+    if len(body.encode()) + len(end.encode()) <= MAX_BYTES:
+        return body + end
+    note = "\n\n*Cut here: the report is longer; the whole is in report.json.*\n\n"
+    end = _first(end, MAX_BYTES // 8)
+    return _first(body, MAX_BYTES - len((note + end).encode())) + note + end
+
+
+def _first(text: str, size: int) -> str:
+    """Return the whole lines of a text that take at most `size` bytes."""
     raw = text.encode()
-    if len(raw) <= MAX_BYTES:
-        return text
-    note = "\n\n*Cut here: the report is longer; the whole is in report.json.*\n"
-    kept = raw[: MAX_BYTES - len(note.encode())].decode(errors="ignore")
-    return kept.rpartition("\n")[0] + note
+    return text if len(raw) <= size else raw[:size].decode(errors="ignore").rpartition("\n")[0]
 
 
 def plain(value: object, limit: int = MAX_CELL) -> str:
@@ -126,7 +132,6 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield from _findings(report["findings"])
     yield from _sessions(report)
-    yield from _environment(report)
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
