@@ -1,0 +1,145 @@
+"""Trace what MLX-LM runs, on lazy arrays: nothing is allocated, whatever the model's size.
+
+The step is the one of mlx_lm/tuner/trainer.py (0.32): value and gradient of the loss,
+optimizer update, with the model's and the optimizer's state as inputs and outputs.
+`mx.export_function` hands over every primitive with shapes and dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mlx_preflight.memory.graph import Graph, Recorder
+from mlx_preflight.memory.settings import Settings
+
+State = list[Any]
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """Yield the arrays of nested dicts and lists in MLX's order (python/src/trees.cpp)."""
+    import mlx.core as mx  # noqa: PLC0415  (lazy, see the style points)
+
+    if isinstance(tree, dict):
+        for item in tree.values():
+            yield from leaves(item)
+    elif isinstance(tree, list | tuple):
+        for item in tree:
+            yield from leaves(item)
+    elif isinstance(tree, mx.array):
+        yield tree
+
+
+def fill(tree: Any, values: Iterator[Any]) -> Any:
+    """Put arrays into a tree in the order of `leaves`, in place for dicts and lists."""
+    import mlx.core as mx  # noqa: PLC0415
+
+    if isinstance(tree, dict):
+        for key in tree:
+            tree[key] = fill(tree[key], values)
+        return tree
+    if isinstance(tree, list):
+        tree[:] = [fill(item, values) for item in tree]
+        return tree
+    if isinstance(tree, tuple):
+        return tuple(fill(item, values) for item in tree)
+    return next(values) if isinstance(tree, mx.array) else tree
+
+
+def training(model: Any, optimizer: Any, settings: Settings, *, update: bool = True) -> Graph:
+    """Trace one training step.
+
+    Args:
+        model: An mlx_lm model with adapters, in training mode, never evaluated.
+        optimizer: An initialised optimizer of mlx.optimizers.
+        settings: Batch, row length, checkpointing and accumulation.
+        update: With accumulation, whether this step applies the gradients.
+
+    Returns:
+        The graph; its outputs are loss, tokens, gradients kept for later, then the state.
+        Labels name the category of each argument.
+    """
+    import mlx.core as mx  # noqa: PLC0415
+
+    state: State = [model.state, optimizer.state]
+    accumulating = settings.grad_accumulation_steps > 1
+    trainable = model.trainable_parameters()
+    previous = list(leaves(trainable)) if accumulating else []
+    batch = mx.zeros((settings.batch_size, settings.row_tokens), mx.int32)
+    lengths = mx.zeros((settings.batch_size, 2), mx.int32)
+    arguments = [batch, lengths, *previous, *leaves(state)]
+    labels = _labels(model, optimizer, len(previous))
+    evaluate = _checkpointed if settings.grad_checkpoint else _plain
+
+    def step(*flat: Any) -> list[Any]:
+        values = iter(flat[2:])
+        before = fill(model.trainable_parameters(), values) if accumulating else None
+        fill(state, values)
+        loss, tokens, gradient = evaluate(model, flat[0], flat[1])
+        kept = _advance(model, optimizer, gradient, before, settings, update=update)
+        return [loss, tokens, *leaves(kept), *leaves(state)]
+
+    return export(step, arguments, labels)
+
+
+def export(step: Callable[..., list[Any]], arguments: list[Any], labels: list[str]) -> Graph:
+    """Trace a function and return its graph, with a label for each argument."""
+    import mlx.core as mx  # noqa: PLC0415
+
+    recorder = Recorder()
+    mx.export_function(recorder, step, *arguments)
+    graph = recorder.graph
+    graph.labels = dict(zip(graph.inputs, labels, strict=True))
+    _restore_checkpoints(graph)
+    return graph
+
+
+def _labels(model: Any, optimizer: Any, previous: int) -> list[str]:
+    """Return the category of every argument of the step, in order."""
+    trainable = {id(array) for array in leaves(model.trainable_parameters())}
+    weights = ["adapters" if id(a) in trainable else "weights" for a in leaves(model.state)]
+    moments = ["optimizer state" for _ in leaves(optimizer.state)]
+    return ["temporaries", "temporaries", *["gradients"] * previous, *weights, *moments]
+
+
+def _advance(
+    model: Any, optimizer: Any, gradient: Any, before: Any, settings: Settings, *, update: bool
+) -> Any:
+    """Accumulate and apply gradients as the trainer does; return what it keeps of them."""
+    from mlx.utils import tree_map  # noqa: PLC0415
+
+    steps = settings.grad_accumulation_steps
+    if before is not None:
+        gradient = tree_map(lambda x, y: x + y, gradient, before)
+    if not update:
+        return gradient
+    if steps > 1:
+        gradient = tree_map(lambda x: x / steps, gradient)
+    optimizer.update(model, gradient)
+    return None
+
+
+def _plain(model: Any, batch: Any, lengths: Any) -> tuple[Any, Any, Any]:
+    import mlx.nn as nn  # noqa: PLC0415
+    from mlx_lm.tuner.trainer import default_loss  # noqa: PLC0415
+
+    (loss, tokens), gradient = nn.value_and_grad(model, default_loss)(model, batch, lengths)
+    return loss, tokens, gradient
+
+
+def _checkpointed(model: Any, batch: Any, lengths: Any) -> tuple[Any, Any, Any]:
+    from mlx_preflight.memory import checkpointing  # noqa: PLC0415
+
+    return checkpointing.value_and_gradient(model, batch, lengths)
+
+
+def _restore_checkpoints(graph: Graph) -> None:
+    """Rename the stand-ins of `CustomTransforms`, which cannot be exported.
+
+    A forward stand-in is a `Depends` with one result; the primitive that it stands for
+    reads its arguments first and the result last.
+    """
+    for node in graph.nodes:
+        if node.name == "Depends" and len(node.outputs) == 1:
+            node.name = "CustomTransforms"
+            node.inputs = [*node.inputs[1:], node.inputs[0]]
