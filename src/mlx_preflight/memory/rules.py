@@ -52,3 +52,6 @@ FUSABLE = UNARY | BINARY | {"Select", "Broadcast"}
 
 NEVER_A_ROOT = frozenset({"Broadcast"})
 """mlx/compile.cpp `compile_fuse`: a broadcast is never the result of a fused kernel."""
+
+ERROR = {"cpu": (0.10, 0.10), "metal": (0.15, 0.15), "cuda": (0.15, 0.30)}
+"""Share by which a measured peak may lie under and over the predicted one, per backend."""
