@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,12 @@ class Settings:
     prompt_tokens: int = 2048
     generate_tokens: int = 128
     kv_bits: int | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Settings:
+        """Return settings from what `dataclasses.asdict` and JSON made of them."""
+        keys = document["keys"]
+        return cls(**{**document, "keys": None if keys is None else tuple(keys)})
 
     @property
     def row_tokens(self) -> int:
