@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from mlx_preflight.memory.settings import Settings
@@ -34,14 +35,24 @@ WORK = 4e8
 
 
 def draw(count: int, seed: int) -> list[tuple[dict[str, Any], Settings]]:
-    """Return configurations, the same for the same seed; families take turns."""
+    """Return configurations, the same for the same seed; families take turns.
+
+    What makes a configuration slow to measure must not become rare: type, bits and
+    checkpointing are drawn first, and the rest again until it is small enough.
+    """
     source = random.Random(seed)
     found: list[tuple[dict[str, Any], Settings]] = []
-    while len(found) < count:
-        family = FAMILIES[len(found) % len(FAMILIES)]
-        config, settings = _config(source, family), _settings(source, family)
-        if _work(config, settings) <= WORK:
-            found.append((config, settings))
+    for index in range(count):
+        family = FAMILIES[index % len(FAMILIES)]
+        dtype, bits = source.choice(["float32", "bfloat16"]), source.choice([None, 4, 8])
+        checkpoint = source.random() < 0.5
+        while True:
+            drawn = _settings(source, family)
+            settings = replace(drawn, dtype=dtype, bits=bits, grad_checkpoint=checkpoint)
+            config = _config(source, family)
+            if _work(config, settings) <= WORK:
+                break
+        found.append((config, settings))
     return found
 
 
@@ -96,7 +107,6 @@ def _special(source: random.Random, family: str) -> dict[str, Any]:
 
 
 def _settings(source: random.Random, family: str) -> Settings:
-    bits = source.choice([None, 4, 8])
     keys: tuple[str, ...] | None = None
     if source.random() < 0.4:
         keys = FUSED_ATTENTION.get(family, ("self_attn.q_proj", "self_attn.v_proj"))
@@ -106,9 +116,6 @@ def _settings(source: random.Random, family: str) -> Settings:
         num_layers=source.choice([-1, 1, 2]),
         rank=source.choice([4, 8, 16, 32]),
         keys=keys,
-        grad_checkpoint=source.random() < 0.5,
-        bits=bits,
-        dtype=source.choice(["float32", "bfloat16"]),
         optimizer=source.choice(["adam", "adamw", "sgd"]),
         grad_accumulation_steps=source.choice([1, 1, 1, 2, 3]),
         backend="cpu",
