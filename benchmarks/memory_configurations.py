@@ -37,7 +37,7 @@ WORK = 4e8
 def draw(count: int, seed: int) -> list[tuple[dict[str, Any], Settings]]:
     """Return configurations, the same for the same seed; families take turns.
 
-    What makes a configuration slow to measure must not become rare: type, bits and
+    What makes a configuration slow to measure must not become rare: type, bits, length and
     checkpointing are drawn first, and the rest again until it is small enough.
     """
     source = random.Random(seed)
@@ -45,10 +45,12 @@ def draw(count: int, seed: int) -> list[tuple[dict[str, Any], Settings]]:
     for index in range(count):
         family = FAMILIES[index % len(FAMILIES)]
         dtype, bits = source.choice(["float32", "bfloat16"]), source.choice([None, 4, 8])
-        checkpoint = source.random() < 0.5
+        checkpoint, length = source.random() < 0.5, source.randint(32, 512)
         while True:
             drawn = _settings(source, family)
-            settings = replace(drawn, dtype=dtype, bits=bits, grad_checkpoint=checkpoint)
+            settings = replace(
+                drawn, dtype=dtype, bits=bits, grad_checkpoint=checkpoint, max_seq_length=length
+            )
             config = _config(source, family)
             if _work(config, settings) <= WORK:
                 break
@@ -112,7 +114,6 @@ def _settings(source: random.Random, family: str) -> Settings:
         keys = FUSED_ATTENTION.get(family, ("self_attn.q_proj", "self_attn.v_proj"))
     return Settings(
         batch_size=source.randint(1, 4),
-        max_seq_length=source.randint(32, 512),
         num_layers=source.choice([-1, 1, 2]),
         rank=source.choice([4, 8, 16, 32]),
         keys=keys,
