@@ -78,3 +78,8 @@ def optimizer(model: Any, settings: Settings, *, initialised: bool = True) -> An
     if initialised:
         made.init(model.trainable_parameters())
     return made
+
+
+def vocabulary(config: Mapping[str, Any]) -> int:
+    """Return the width of the logits; multimodal configs keep it in `text_config`."""
+    return int({**config.get("text_config", {}), **config}["vocab_size"])

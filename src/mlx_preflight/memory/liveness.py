@@ -8,7 +8,7 @@ is past its last reader, so the peak depends on how far the main thread runs ahe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mlx_preflight.memory import layout as layouts
@@ -23,9 +23,9 @@ class Buffer:
     __slots__ = ("holders", "nbytes", "origin")
 
     def __init__(self, nbytes: int, origin: int) -> None:
-        """Start with no holder; `origin` is the array that it was allocated for."""
+        """Start with one holder; `origin` is the array that it was allocated for."""
         self.nbytes = nbytes
-        self.holders = 0
+        self.holders = 1
         self.origin = origin
 
 
@@ -36,26 +36,33 @@ class Replay:
     Attributes:
         base_bytes: Bytes of the arguments and constants.
         peak_bytes: Largest number of live bytes.
-        peak_live: Bytes alive at the peak, by the array they were allocated for.
-        timeline: Live bytes after each primitive.
-        allocations: Bytes of every allocation in order, for comparison with a recording.
+        peak_event: Index of the event that reached it.
+        events: Every allocation and release in order: the array that the buffer was first
+            allocated for, and the bytes, negative when released. It begins with the arguments.
+        positions: How many events precede each executed primitive.
+        last_use: Place in the execution order of the last reader of each allocation.
     """
 
     base_bytes: int = 0
     peak_bytes: int = 0
-    peak_position: int = 0
-    peak_live: dict[int, int] = field(default_factory=dict)
-    timeline: list[int] = field(default_factory=list)
-    allocations: list[int] = field(default_factory=list)
-
-
-Cost = Callable[[Graph, Node], float]
+    peak_event: int = 0
+    events: list[tuple[int, int]] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    last_use: dict[int, int] = field(default_factory=dict)
 
 
 class Machine:
     """Execute nodes one by one on simulated buffers."""
 
-    def __init__(self, graph: Graph, order: Sequence[int], keep: Sequence[int], lag: Lag) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        order: Sequence[int],
+        keep: Sequence[int],
+        lag: Lag,
+        *,
+        page: int = 1,
+    ) -> None:
         """Place the arguments and count the references to every array.
 
         Args:
@@ -63,16 +70,17 @@ class Machine:
             order: Indices of the nodes in execution order.
             keep: Arrays that something outside the graph still refers to.
             lag: How far the worker is behind.
+            page: Larger buffers than this many bytes are rounded up to a multiple of it.
         """
         self.graph = graph
         self.order = order
         self.lag = lag
+        self.page = page
         self.result = Replay()
         self.layout: dict[int, Layout] = {}
         self.buffer: dict[int, Buffer] = {}
         self.refs = [0] * len(graph.shapes)
         self.live = 0
-        self.alive: dict[Buffer, None] = {}
         self.pending: list[Buffer] = []
         self.dispatches = 0
         for index in order:
@@ -84,22 +92,26 @@ class Machine:
             self.layout[item] = layouts.dense(graph.shapes[item])
             self.allocate(item, graph.nbytes(item))
         self.result.base_bytes = self.live
-        self.result.allocations.clear()
 
     # -- buffers -------------------------------------------------------------------------
 
-    def allocate(self, array: int, nbytes: int) -> Buffer:
-        """Give an array a buffer of its own."""
-        buffer = Buffer(nbytes, array)
+    def _new(self, array: int, nbytes: int) -> Buffer:
+        if nbytes > self.page:
+            nbytes += -nbytes % self.page
         self.live += nbytes
-        self.alive[buffer] = None
-        self.result.allocations.append(nbytes)
+        self.result.events.append((array, nbytes))
         if self.live > self.result.peak_bytes:
             self.result.peak_bytes = self.live
-            self.result.peak_position = len(self.result.timeline)
-        buffer.holders += 1
-        self.buffer[array] = buffer
-        return buffer
+            self.result.peak_event = len(self.result.events) - 1
+        return Buffer(nbytes, array)
+
+    def allocate(self, array: int, nbytes: int) -> None:
+        """Give an array a buffer of its own."""
+        self.buffer[array] = self._new(array, nbytes)
+
+    def temporary(self, array: int, nbytes: int) -> None:
+        """Allocate scratch memory that lives until the worker is past this primitive."""
+        self.pending.append(self._new(array, nbytes))
 
     def share(self, array: int, buffer: Buffer) -> None:
         """Let an array use an existing buffer."""
@@ -111,19 +123,7 @@ class Machine:
         buffer.holders -= 1
         if buffer.holders == 0:
             self.live -= buffer.nbytes
-            del self.alive[buffer]
-
-    def temporary(self, array: int, nbytes: int) -> None:
-        """Allocate scratch memory that lives until the worker is past this primitive."""
-        buffer = Buffer(nbytes, array)
-        buffer.holders = 1
-        self.live += nbytes
-        self.alive[buffer] = None
-        self.result.allocations.append(nbytes)
-        if self.live > self.result.peak_bytes:
-            self.result.peak_bytes = self.live
-            self.result.peak_position = len(self.result.timeline)
-        self.pending.append(buffer)
+            self.result.events.append((buffer.origin, -buffer.nbytes))
 
     # -- rules ---------------------------------------------------------------------------
 
@@ -168,18 +168,23 @@ class Machine:
         graph, lag, result = self.graph, self.lag, self.result
         for index in self.order:
             node = graph.nodes[index]
-            lag.before(self)
+            result.positions.append(len(result.events))
             self.dispatches = 1
             primitives.execute(self, node)
+            lag.seen(self, node)
             self._finish(node)
-            lag.after(self, node)
-            result.timeline.append(self.live)
+            lag.after(self)
         return result
 
     def _finish(self, node: Node) -> None:
         """Hold inputs and siblings until the worker is done, then forget dead arrays."""
+        position, last_use = len(self.result.positions) - 1, self.result.last_use
         first = self.buffer[node.outputs[0]]
-        held = {id(b): b for b in (self.buffer[item] for item in node.inputs)}
+        held: dict[int, Buffer] = {}
+        for item in node.inputs:
+            buffer = self.buffer[item]
+            held[id(buffer)] = buffer
+            last_use[buffer.origin] = position
         for item in node.outputs[1:]:
             held[id(self.buffer[item])] = self.buffer[item]
         held.pop(id(first), None)
@@ -203,11 +208,11 @@ class Machine:
 class Lag:
     """Decide when the worker lets go of what a primitive held. Here: at once."""
 
-    def before(self, machine: Machine) -> None:
-        """Release what the worker finished while the main thread prepared a primitive."""
+    def seen(self, machine: Machine, node: Node) -> None:
+        """Look at a primitive whose inputs are still known."""
 
-    def after(self, machine: Machine, _node: Node) -> None:
-        """Take the buffers that the primitive holds, and wait if the queue is full."""
+    def after(self, machine: Machine) -> None:
+        """Take the buffers that the last primitive holds, and wait if the queue is full."""
         for buffer in machine.pending:
             machine.release(buffer)
         machine.pending = []
@@ -222,13 +227,13 @@ class TaskLag(Lag):
     primitive's inputs is its last one.
     """
 
-    def __init__(self, offset: int = 0) -> None:
-        """Start with an empty queue, `offset` dispatches into a task."""
-        self._issued = offset
+    def __init__(self) -> None:
+        """Start with an empty queue."""
+        self._issued = 0
         self._queue: deque[tuple[int, list[Buffer]]] = deque()
         self._completed = 0
 
-    def after(self, machine: Machine, _node: Node) -> None:
+    def after(self, machine: Machine) -> None:
         """Queue what the primitive holds; wait for one task if too many are outstanding."""
         self._issued += machine.dispatches
         self._queue.append((self._issued, machine.pending))
@@ -239,4 +244,47 @@ class TaskLag(Lag):
         done = self._completed * rules.DISPATCHES_PER_TASK
         while self._queue and self._queue[0][0] <= done:
             for buffer in self._queue.popleft()[1]:
+                machine.release(buffer)
+
+
+class CommandBufferLag(Lag):
+    """Keep a GPU as far behind as the scheduler lets it fall.
+
+    A command buffer is committed once it holds more than some number of kernels or touches
+    more than some number of elements (mlx/backend/metal/device.cpp 0.32, `needs_commit`),
+    and lets go of all its arrays when it completes; `ACTIVE_TASKS` of them may be
+    outstanding.
+    """
+
+    def __init__(self) -> None:
+        """Start with an empty command buffer."""
+        self._queue: deque[list[Buffer]] = deque()
+        self._open: list[Buffer] = []
+        self._touched: set[int] = set()
+        self._kernels = self._elements = 0
+
+    def seen(self, machine: Machine, node: Node) -> None:
+        """Count the kernels and the elements that they touch for the first time."""
+        kernels = machine.dispatches - 1
+        self._kernels += kernels
+        if not kernels:
+            return
+        for item in (*node.inputs, *node.outputs):
+            buffer = id(machine.buffer[item])
+            if buffer not in self._touched:
+                self._touched.add(buffer)
+                self._elements += machine.layout[item].data_size
+
+    def after(self, machine: Machine) -> None:
+        """Add what the primitive holds; commit, and wait for one if too many are out."""
+        self._open += machine.pending
+        machine.pending = []
+        full = self._kernels > rules.METAL_KERNELS or self._elements >> 20 > rules.METAL_MEBI
+        if not full:
+            return
+        self._queue.append(self._open)
+        self._open, self._kernels, self._elements = [], 0, 0
+        self._touched.clear()
+        if len(self._queue) > rules.ACTIVE_TASKS:
+            for buffer in self._queue.popleft():
                 machine.release(buffer)

@@ -7,22 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_preflight.memory import rules
+from mlx_preflight.memory import architecture, generation, rules, simulation, trace
+from mlx_preflight.memory.breakdown import breakdown
 from mlx_preflight.memory.settings import Settings
-
-CATEGORIES = (
-    "weights",
-    "adapters",
-    "optimizer state",
-    "gradients",
-    "saved activations",
-    "attention scores",
-    "logits and loss",
-    "KV cache",
-    "temporaries",
-)
-"""Parts of the breakdown, in the order in which they are shown."""
-
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -70,34 +57,33 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
     """
     from mlx_lm.utils import get_total_parameters  # noqa: PLC0415
 
-    from mlx_preflight.memory import architecture, fusion, liveness, schedule, trace  # noqa: PLC0415
-
     started = time.perf_counter()
     model = architecture.build(config, settings)
     parameters = int(get_total_parameters(model))
     weight_bytes = sum(array.nbytes for array in trace.leaves(model.parameters()))
-    architecture.adapt(model, settings)
-    optimizer = architecture.optimizer(model, settings)
-    trainable = sum(array.size for array in trace.leaves(model.trainable_parameters()))
-    graph = fusion.fuse(trace.training(model, optimizer, settings))
-    wanted = [*graph.outputs[2:], *graph.outputs[:2]]
-    order = schedule.order(graph, wanted)
-    keep = [*wanted, *graph.inputs[:2]]
-    replay = liveness.Machine(graph, order, keep, liveness.TaskLag()).run()
-    breakdown = dict.fromkeys(CATEGORIES, 0)
-    breakdown["temporaries"] = replay.peak_bytes
+    trained: list[Any] = []
+    if settings.inference:
+        steps = generation.steps(model, settings)
+    else:
+        architecture.adapt(model, settings)
+        trained = list(trace.leaves(model.trainable_parameters()))
+        steps = trace.training(model, architecture.optimizer(model, settings), settings)
+    found = simulation.highest(steps, settings.backend)
+    shapes = {tuple(array.shape) for array in trained}
+    parts = breakdown(found, architecture.vocabulary(config), shapes)
+    peak = found.replay.peak_bytes
     low, high = rules.ERROR[settings.backend]
     return Prediction(
-        peak_bytes=replay.peak_bytes,
-        peak_low_bytes=int(replay.peak_bytes * (1 - low)),
-        peak_high_bytes=int(replay.peak_bytes * (1 + high)),
-        breakdown_bytes=breakdown,
+        peak_bytes=peak,
+        peak_low_bytes=int(peak * (1 - low)),
+        peak_high_bytes=int(peak * (1 + high)),
+        breakdown_bytes=parts.peak,
         parameters=parameters,
-        trainable_parameters=trainable,
+        trainable_parameters=sum(array.size for array in trained),
         weight_bytes=weight_bytes,
         backend=settings.backend,
         settings=settings,
         warnings=(),
-        timeline=(breakdown,),
+        timeline=parts.timeline,
         seconds=time.perf_counter() - started,
     )

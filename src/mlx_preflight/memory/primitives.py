@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mlx_preflight.memory import layout as layouts
+from mlx_preflight.memory import metal
 from mlx_preflight.memory import rules
 from mlx_preflight.memory.graph import Node
 from mlx_preflight.memory.layout import Layout
@@ -325,4 +326,8 @@ _TABLE: dict[str, Callable[[Machine, Node], None]] = {
     "Scan": _scan,
     "QuantizedMatmul": _quantized,
     "Concatenate": _concatenate,
+    **dict.fromkeys(("RMSNorm", "LayerNorm"), metal.norm),
+    **dict.fromkeys(("RMSNormVJP", "LayerNormVJP"), metal.norm_gradient),
+    "RoPE": metal.rope,
+    "ScaledDotProductAttention": metal.attention,
 }

@@ -22,11 +22,18 @@ DISPATCHES_PER_TASK = 10
 DONATION_EXTRA = 16384
 """mlx/backend/common/utils.h `is_donatable`: bytes by which a donated buffer may be larger."""
 
-CPU_CACHE_BYTES = 32 << 20
-"""mlx/backend/no_gpu/allocator.cpp: limit of the CPU backend's buffer cache."""
+METAL_KERNELS = 40
+"""mlx/backend/metal/device.cpp: kernels of a command buffer on a base or Pro chip; 50 on Max
+and Ultra."""
 
-CPU_PAGE = 4096
-"""mlx/backend/no_gpu/allocator.cpp: page size of the CPU backend's buffer cache."""
+METAL_MEBI = 40
+"""mlx/backend/metal/device.cpp: 2^20 elements that a command buffer touches, likewise."""
+
+METAL_PAGE = 16384
+"""mlx/backend/metal/allocator.cpp: larger buffers are multiples of the page of Apple chips."""
+
+NORM_GROUPS = 512
+"""mlx/backend/metal/normalization.cpp: rows of partial weight gradients of a norm."""
 
 FUSION_DEPTH = 11
 """mlx/compile.cpp `max_compile_depth`."""

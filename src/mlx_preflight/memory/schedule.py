@@ -7,11 +7,13 @@ the tape is executed from its end. Outputs of one primitive share its count.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlx_preflight.memory import rules
 from mlx_preflight.memory.graph import Graph
 
 
-def order(graph: Graph, wanted: list[int]) -> list[int]:
+def order(graph: Graph, wanted: Sequence[int]) -> list[int]:
     """Return the indices of the nodes in the order in which they run.
 
     Args:

@@ -7,11 +7,14 @@ optimizer update, with the model's and the optimizer's state as inputs and outpu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mlx_preflight.memory import stand_ins
 from mlx_preflight.memory.graph import Graph, Recorder
 from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.simulation import Step
 
 State = list[Any]
 
@@ -46,7 +49,19 @@ def fill(tree: Any, values: Iterator[Any]) -> Any:
     return next(values) if isinstance(tree, mx.array) else tree
 
 
-def training(model: Any, optimizer: Any, settings: Settings, *, update: bool = True) -> Graph:
+def training(model: Any, optimizer: Any, settings: Settings) -> list[Step]:
+    """Trace the training steps that can have the highest peak.
+
+    With accumulation, one that adds to earlier gradients and applies them, and from three
+    batches on also one that only adds.
+    """
+    steps = [_training(model, optimizer, settings, update=True)]
+    if settings.grad_accumulation_steps > 2:  # noqa: PLR2004  (the first one adds to nothing)
+        steps.append(_training(model, optimizer, settings, update=False))
+    return steps
+
+
+def _training(model: Any, optimizer: Any, settings: Settings, *, update: bool) -> Step:
     """Trace one training step.
 
     Args:
@@ -54,10 +69,6 @@ def training(model: Any, optimizer: Any, settings: Settings, *, update: bool = T
         optimizer: An initialised optimizer of mlx.optimizers.
         settings: Batch, row length, checkpointing and accumulation.
         update: With accumulation, whether this step applies the gradients.
-
-    Returns:
-        The graph; its outputs are loss, tokens, gradients kept for later, then the state.
-        Labels name the category of each argument.
     """
     import mlx.core as mx  # noqa: PLC0415
 
@@ -79,7 +90,28 @@ def training(model: Any, optimizer: Any, settings: Settings, *, update: bool = T
         kept = _advance(model, optimizer, gradient, before, settings, update=update)
         return [loss, tokens, *leaves(kept), *leaves(state)]
 
-    return export(step, arguments, labels)
+    with kernels(settings):
+        graph = export(step, arguments, labels)
+    kept = len(graph.outputs) - 2 - (len(arguments) - 2 - len(previous))
+    loss, gradients, new = graph.outputs[:2], graph.outputs[2 : 2 + kept], graph.outputs[2 + kept :]
+    # The trainer evaluates state, loss, tokens and gradients in this order.
+    return Step(
+        graph=graph,
+        wanted=[*new, *loss, *gradients],
+        held=graph.inputs[:2],
+        outputs=dict(zip(new, labels[2 + len(previous) :], strict=True))
+        | dict.fromkeys(gradients, "gradients"),
+        queries=settings.row_tokens - 1,
+        keys=settings.row_tokens - 1,
+        compiled=True,
+    )
+
+
+def kernels(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which functions are traced as the backend's kernels run them."""
+    if settings.backend != "cpu":
+        return stand_ins.fused(inference=settings.inference)
+    return contextlib.nullcontext()
 
 
 def export(step: Callable[..., list[Any]], arguments: list[Any], labels: list[str]) -> Graph:
@@ -90,6 +122,7 @@ def export(step: Callable[..., list[Any]], arguments: list[Any], labels: list[st
     mx.export_function(recorder, step, *arguments)
     graph = recorder.graph
     graph.labels = dict(zip(graph.inputs, labels, strict=True))
+    stand_ins.restore(graph)
     _restore_checkpoints(graph)
     return graph
 
