@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from memory_configurations import draw
+from memory_configurations import draw, training_steps
 
 from mlx_preflight.errors import PreflightError
 from mlx_preflight.memory.measure import measure
@@ -64,7 +64,7 @@ def collect(rows: Path, count: int, seed: int) -> None:
         started = time.perf_counter()
         row: Row = {"index": index, "config": config, "settings": dataclasses.asdict(settings)}
         try:
-            steps = 2 * settings.grad_accumulation_steps
+            steps = training_steps(settings)
             row |= dataclasses.asdict(measure(config, settings, steps=steps, timeout_s=300))
         except PreflightError as error:
             row["failure"] = str(error)

@@ -227,9 +227,9 @@ class TaskLag(Lag):
     primitive's inputs is its last one.
     """
 
-    def __init__(self) -> None:
-        """Start with an empty queue."""
-        self._issued = 0
+    def __init__(self, phase: int = 0) -> None:
+        """Start with an empty queue, some dispatches into a task."""
+        self._issued = phase
         self._queue: deque[tuple[int, list[Buffer]]] = deque()
         self._completed = 0
 

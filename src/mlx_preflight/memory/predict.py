@@ -75,7 +75,7 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
     low, high = rules.ERROR[settings.backend]
     return Prediction(
         peak_bytes=peak,
-        peak_low_bytes=int(peak * (1 - low)),
+        peak_low_bytes=int(found.lowest_bytes * (1 - low)),
         peak_high_bytes=int(peak * (1 + high)),
         breakdown_bytes=parts.peak,
         parameters=parameters,

@@ -52,30 +52,30 @@ def fill(tree: Any, values: Iterator[Any]) -> Any:
 def training(model: Any, optimizer: Any, settings: Settings) -> list[Step]:
     """Trace the training steps that can have the highest peak.
 
-    With accumulation, one that adds to earlier gradients and applies them, and from three
-    batches on also one that only adds.
+    With accumulation, the first step of a cycle adds to nothing and applies nothing, the last
+    one does both, and those between only add.
     """
-    steps = [_training(model, optimizer, settings, update=True)]
-    if settings.grad_accumulation_steps > 2:  # noqa: PLR2004  (the first one adds to nothing)
-        steps.append(_training(model, optimizer, settings, update=False))
-    return steps
+    cycle = settings.grad_accumulation_steps
+    kinds = {(index > 0, index == cycle - 1) for index in range(cycle)}
+    return [_training(model, optimizer, settings, *kind) for kind in sorted(kinds)]
 
 
-def _training(model: Any, optimizer: Any, settings: Settings, *, update: bool) -> Step:
+def _training(
+    model: Any, optimizer: Any, settings: Settings, add: bool, update: bool  # noqa: FBT001
+) -> Step:
     """Trace one training step.
 
     Args:
         model: An mlx_lm model with adapters, in training mode, never evaluated.
         optimizer: An initialised optimizer of mlx.optimizers.
         settings: Batch, row length, checkpointing and accumulation.
-        update: With accumulation, whether this step applies the gradients.
+        add: Whether earlier gradients are added.
+        update: Whether the gradients are applied.
     """
     import mlx.core as mx  # noqa: PLC0415
 
     state: State = [model.state, optimizer.state]
-    accumulating = settings.grad_accumulation_steps > 1
-    trainable = model.trainable_parameters()
-    previous = list(leaves(trainable)) if accumulating else []
+    previous = list(leaves(model.trainable_parameters())) if add else []
     batch = mx.zeros((settings.batch_size, settings.row_tokens), mx.int32)
     lengths = mx.zeros((settings.batch_size, 2), mx.int32)
     arguments = [batch, lengths, *previous, *leaves(state)]
@@ -84,7 +84,7 @@ def _training(model: Any, optimizer: Any, settings: Settings, *, update: bool) -
 
     def step(*flat: Any) -> list[Any]:
         values = iter(flat[2:])
-        before = fill(model.trainable_parameters(), values) if accumulating else None
+        before = fill(model.trainable_parameters(), values) if add else None
         fill(state, values)
         loss, tokens, gradient = evaluate(model, flat[0], flat[1])
         kept = _advance(model, optimizer, gradient, before, settings, update=update)
