@@ -29,6 +29,27 @@ class UsageError(PreflightError):
     exit_code = 2
 
 
+class EstimateError(UsageError):
+    """Report a setting or config field from which no memory estimate can be made.
+
+    Attributes:
+        field: Name of the setting or config field.
+        value: What it holds.
+        allowed: What it may hold.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str, *, hint: str = "") -> None:
+        """Build the message from its three parts."""
+        super().__init__(f"{field} is {value!r}; allowed: {allowed}", hint=hint)
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class UntraceableError(PreflightError):
+    """Report a model whose computation MLX cannot export, such as a mixture of experts."""
+
+
 class CheckpointError(PreflightError):
     """Report a model folder that must not or cannot be loaded."""
 

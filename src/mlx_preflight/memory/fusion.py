@@ -1,0 +1,164 @@
+"""Apply the fusion of `mx.compile` to a traced graph.
+
+`mx.export_function` already simplifies (mlx/export.cpp calls `compile_simplify`), so the
+graph equals the tape that `compile_fuse` of mlx/compile.cpp (0.32) gets. It walks the tape
+from the end, gathers elementwise neighbours and replaces them by one `Compiled` primitive
+that allocates its outputs only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mlx_preflight.memory import rules
+from mlx_preflight.memory.graph import Graph, Node
+
+
+@dataclass(slots=True)
+class _Fuser:
+    """Hold the state of one pass: who reads what, and which nodes are already fused."""
+
+    graph: Graph
+    producer: dict[int, int]
+    readers: dict[int, list[int]]
+    kept: dict[int, Node]
+    outputs: set[int]
+    scalars: set[int]
+    done: set[int] = field(default_factory=set)
+    copies: int = 0
+
+    def find(self, start: int) -> set[int]:
+        """Return the nodes that fuse into the node at index `start`."""
+        graph, producer, kept = self.graph, self.producer, self.kept
+        shape = graph.shapes[kept[start].outputs[0]]
+        members: set[int] = set()
+        boundary: set[int] = set()
+
+        def visit(array: int, depth: int) -> None:
+            index = producer.get(array)
+            if index is not None and index in members:
+                return
+            if (
+                depth >= rules.FUSION_DEPTH
+                or index is None
+                or kept[index].name not in rules.FUSABLE
+                or (array in self.outputs and graph.shapes[array] != shape)
+            ):
+                boundary.add(array)
+                return
+            if depth and any(reader not in members for reader in self.readers[array]):
+                if kept[index].name == "Broadcast" and len(boundary) < rules.FUSION_ARRAYS:
+                    visit(self.split(array, members), depth)
+                else:
+                    boundary.add(array)
+                return
+            if array in self.outputs:
+                boundary.add(array)
+            else:
+                boundary.discard(array)
+            if len(boundary) >= rules.FUSION_ARRAYS:
+                return
+            members.add(index)
+            for read in kept[index].inputs:
+                visit(read, depth + 1)
+
+        visit(kept[start].outputs[0], 0)
+        return members
+
+    def split(self, array: int, members: set[int]) -> int:
+        """Give the readers inside `members` their own copy of a broadcast."""
+        graph, index = self.graph, self.producer[array]
+        node = self.kept[index]
+        copy = graph.add(graph.shapes[array], graph.itemsizes[array], graph.dtypes[array])
+        self.copies += 1
+        twin = -self.copies
+        self.kept[twin] = Node(node.name, list(node.inputs), [copy], node.state)
+        self.producer[copy] = twin
+        inside = [reader for reader in self.readers[array] if reader in members]
+        self.readers[copy] = inside
+        self.readers[array] = [reader for reader in self.readers[array] if reader not in members]
+        for reader in set(inside):
+            node = self.kept[reader]
+            node.inputs = [copy if item == array else item for item in node.inputs]
+        for read in self.kept[twin].inputs:
+            self.readers.setdefault(read, []).append(twin)
+        return copy
+
+    def merge(self, start: int, members: set[int]) -> None:
+        """Replace the members by one node at the place of `start`."""
+        kept = self.kept
+        read: list[int] = []
+        order: list[int] = []
+        seen: set[int] = set()
+
+        def visit(array: int) -> None:
+            index = self.producer.get(array)
+            if index is None or index not in members:
+                if array not in seen:
+                    seen.add(array)
+                    read.append(array)
+                return
+            if array in seen:
+                return
+            seen.add(array)
+            for item in kept[index].inputs:
+                visit(item)
+            order.append(index)
+
+        visit(kept[start].outputs[0])
+        results = [kept[index].outputs[0] for index in order]
+        wrote = [a for a in results[:-1] if a in self.outputs] + [results[-1]]
+        names = tuple(kept[index].name for index in order)
+        for index in order:
+            for item in kept[index].inputs:
+                self.readers[item] = [r for r in self.readers[item] if r not in members]
+            self.done.add(index)
+        for index in order[:-1]:
+            del kept[index]
+        constants = tuple(position for position, item in enumerate(read) if item in self.scalars)
+        kept[start] = Node("Compiled", read, wrote, (names, constants))
+        for item in read:
+            # One entry per output, as mlx keeps them; only membership matters here.
+            self.readers.setdefault(item, []).append(start)
+        for item in wrote:
+            self.producer[item] = start
+
+
+def fuse(graph: Graph) -> Graph:
+    """Return the graph as `mx.compile` runs it.
+
+    Args:
+        graph: A simplified graph; it is not changed.
+    """
+    readers: dict[int, list[int]] = {}
+    for index, node in enumerate(graph.nodes):
+        for item in node.inputs:
+            readers.setdefault(item, []).append(index)
+    for item in graph.outputs:
+        readers.setdefault(item, [])
+    copy = Graph(
+        shapes=list(graph.shapes),
+        itemsizes=list(graph.itemsizes),
+        dtypes=list(graph.dtypes),
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        constants=graph.constants,
+        labels=graph.labels,
+    )
+    kept = {
+        index: Node(node.name, list(node.inputs), node.outputs, node.state)
+        for index, node in enumerate(graph.nodes)
+    }
+    scalars = {item for item in graph.constants if graph.shapes[item] == ()}
+    fuser = _Fuser(copy, graph.producers(), readers, kept, set(graph.outputs), scalars)
+    for index in range(len(graph.nodes) - 1, -1, -1):
+        if index in fuser.done or kept[index].name in rules.NEVER_A_ROOT:
+            continue
+        if kept[index].name not in rules.FUSABLE:
+            continue
+        members = fuser.find(index)
+        if len(members) > 1:
+            fuser.merge(index, members)
+    # Split broadcasts that stayed alone come first: they read what exists early enough.
+    copy.nodes = [kept[index] for index in sorted(kept)]
+    return copy

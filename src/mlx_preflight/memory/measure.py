@@ -1,0 +1,102 @@
+"""Measure the peak memory of a run in a fresh child process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight.errors import ChildError
+from mlx_preflight.isolate import child_environment, run_child
+from mlx_preflight.memory.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Hold what a run took.
+
+    Attributes:
+        peak_bytes: Largest active memory of the run (`mx.get_peak_memory`).
+        cache_bytes: Freed memory that MLX kept for reuse at the end.
+        process_peak_bytes: Peak resident memory of the whole process.
+        step_s: Seconds of every training step, or of every generated token.
+        tokens_per_s: Tokens trained or generated per second, the first step left out.
+        before_bytes: Active memory before the first step: the loaded model.
+    """
+
+    peak_bytes: int
+    cache_bytes: int
+    process_peak_bytes: int
+    step_s: tuple[float, ...]
+    tokens_per_s: float
+    before_bytes: int
+
+
+def measure(
+    config: Mapping[str, Any],
+    settings: Settings,
+    *,
+    steps: int = 3,
+    seed: int = 0,
+    timeout_s: float = 900,
+    memory_limit_bytes: int | None = None,
+    weights: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Measured:
+    """Run MLX-LM's trainer, or its generator, in a fresh process and return what it took.
+
+    The peak is reset after loading and every batch is as long as the settings allow, so the
+    longest row comes first.
+
+    Args:
+        config: The model's config.json.
+        settings: The run, on this machine's backend.
+        steps: Training steps; the peak is reached in the second.
+        seed: Of the random weights.
+        timeout_s: After which the child is killed.
+        memory_limit_bytes: Address space that the child may use; None for no limit.
+        weights: Folder of real weights; None draws random ones.
+        env: Added to the child's environment.
+
+    Raises:
+        ChildError: The child died, was killed or gave no answer; the message has the cause.
+    """
+    with tempfile.TemporaryDirectory(prefix="preflight-memory-") as folder:
+        job, answer = Path(folder, "job.json"), Path(folder, "answer.json")
+        document = {
+            "config": dict(config),
+            "settings": dataclasses.asdict(settings),
+            "steps": steps,
+            "seed": seed,
+            "memory_limit_bytes": memory_limit_bytes,
+            "weights": str(weights.resolve()) if weights else None,
+            "adapter_file": str(Path(folder, "adapters.safetensors")),
+        }
+        job.write_text(json.dumps(document), "utf-8")
+        child = "mlx_preflight.memory.measure_child"
+        finished = run_child(
+            [sys.executable, "-m", child, str(job), str(answer)],
+            cwd=Path(folder),
+            timeout_s=timeout_s,
+            env=child_environment(env),
+        )
+        if finished.returncode or not answer.is_file():
+            cause = finished.death() or finished.tail(3) or "no answer and no message"
+            raise ChildError(
+                f"measuring {config.get('model_type')} {settings} ended with exit code "
+                f"{finished.returncode}: {cause}"
+            )
+        found = json.loads(answer.read_text("utf-8"))
+    return Measured(
+        peak_bytes=found["peak_bytes"],
+        cache_bytes=found["cache_bytes"],
+        process_peak_bytes=found["process_peak_bytes"],
+        step_s=tuple(found["step_s"]),
+        tokens_per_s=found["tokens_per_s"],
+        before_bytes=found["before_bytes"],
+    )

@@ -1,0 +1,64 @@
+"""Hold every rule of MLX that depends on its version, in one table.
+
+Read from mlx 0.32 (commit 846d1762 of 2026-08-22, headers of 0.32.4); code is read, not
+copied. A version outside `CHECKED` still gets a prediction, with a warning and a wider
+interval.
+"""
+
+from __future__ import annotations
+
+CHECKED = ("0.32.2", "0.32.3", "0.32.4")
+"""Versions of mlx that the rules were read from or measured on."""
+
+EVAL_WIDTH = 20
+"""mlx/utils.h `bfs_max_width`: default of MLX_BFS_MAX_WIDTH."""
+
+ACTIVE_TASKS = 10
+"""mlx/transforms.cpp `MAX_ACTIVE_TASKS`: tasks that may be outstanding."""
+
+DISPATCHES_PER_TASK = 10
+"""mlx/backend/cpu/encoder.h: dispatches of the CPU backend that form one task."""
+
+DONATION_EXTRA = 16384
+"""mlx/backend/common/utils.h `is_donatable`: bytes by which a donated buffer may be larger."""
+
+METAL_KERNELS = 40
+"""mlx/backend/metal/device.cpp: kernels of a command buffer on a base or Pro chip; 50 on Max
+and Ultra."""
+
+METAL_MEBI = 40
+"""mlx/backend/metal/device.cpp: 2^20 elements that a command buffer touches, likewise."""
+
+METAL_PAGE = 16384
+"""mlx/backend/metal/allocator.cpp: larger buffers are multiples of the page of Apple chips."""
+
+NORM_GROUPS = 512
+"""mlx/backend/metal/normalization.cpp: rows of partial weight gradients of a norm."""
+
+FUSION_DEPTH = 11
+"""mlx/compile.cpp `max_compile_depth`."""
+
+FUSION_ARRAYS = 24
+"""mlx/compile.cpp `max_compile_arrays`."""
+
+UNARY = frozenset(
+    "Abs ArcCos ArcCosh ArcSin ArcSinh ArcTan ArcTanh AsType Ceil Cos Conjugate Cosh Remainder "
+    "Erf ErfInv Exp Floor Log Log1p LogicalNot Negative Round Sigmoid Sign Sin Sinh Square Sqrt "
+    "Tan Tanh Expm1 Real Imag BitwiseInvert".split()
+)
+"""mlx/compile.cpp `is_unary`, by exported name (Rsqrt is exported as Sqrt)."""
+
+BINARY = frozenset(
+    "Add Divide Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr LogAddExp Maximum "
+    "Minimum Multiply NotEqual Power Subtract BitwiseBinary ArcTan2".split()
+)
+"""mlx/compile.cpp `is_binary`."""
+
+FUSABLE = UNARY | BINARY | {"Select", "Broadcast"}
+"""mlx/compile.cpp `is_fusable`."""
+
+NEVER_A_ROOT = frozenset({"Broadcast"})
+"""mlx/compile.cpp `compile_fuse`: a broadcast is never the result of a fused kernel."""
+
+ERROR = {"cpu": (0.10, 0.10), "metal": (0.15, 0.15), "cuda": (0.15, 0.30)}
+"""Share by which a measured peak may lie under and over the predicted one, per backend."""

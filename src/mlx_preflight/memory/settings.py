@@ -1,0 +1,65 @@
+"""Hold what decides the memory of a run, under MLX-LM's own names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold the settings of one training or generation run.
+
+    Defaults are those of `mlx_lm.lora` (mlx_lm/lora.py 0.32, `CONFIG_DEFAULTS`).
+
+    Attributes:
+        batch_size: Rows of a batch.
+        max_seq_length: Longest row, tokens; the estimate takes rows that reach it.
+        num_layers: Blocks with adapters from the last one; -1 for all.
+        rank: Rank of the LoRA matrices.
+        keys: Modules of a block that get adapters; None for every linear layer.
+        grad_checkpoint: Whether each block is recomputed in the backward pass.
+        bits: Bits of the frozen weights; None leaves them unquantized.
+        group_size: Weights that share a scale and a bias.
+        dtype: Type of everything unquantized: bfloat16, float16 or float32.
+        optimizer: adam, adamw, sgd, adafactor or muon.
+        grad_accumulation_steps: Batches per update.
+        backend: metal, cpu or cuda.
+        inference: Whether to generate instead of training.
+        prompt_tokens: Length of the prompt.
+        generate_tokens: Tokens generated after it.
+        kv_bits: Bits of a quantized KV cache; None keeps it in `dtype`.
+    """
+
+    batch_size: int = 4
+    max_seq_length: int = 2048
+    num_layers: int = 16
+    rank: int = 8
+    keys: tuple[str, ...] | None = None
+    grad_checkpoint: bool = False
+    bits: int | None = 4
+    group_size: int = 64
+    dtype: str = "bfloat16"
+    optimizer: str = "adam"
+    grad_accumulation_steps: int = 1
+    backend: str = "cpu"
+    inference: bool = False
+    prompt_tokens: int = 2048
+    generate_tokens: int = 128
+    kv_bits: int | None = None
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Settings:
+        """Return settings from what `dataclasses.asdict` and JSON made of them."""
+        keys = document["keys"]
+        return cls(**{**document, "keys": None if keys is None else tuple(keys)})
+
+    @property
+    def row_tokens(self) -> int:
+        """Return the width of a batch whose rows reach the limit.
+
+        mlx_lm/tuner/trainer.py pads to one more than a multiple of 32 and cuts at the
+        limit; the last token is only a target.
+        """
+        return self.max_seq_length
