@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 from mlx_preflight.criteria import documented, script
-from mlx_preflight.criteria.profiling import Facts, gather
+from mlx_preflight.criteria.profiling import Facts, estimate, gather
 from mlx_preflight.criteria.subject import failed, gb, text
-from mlx_preflight.memory import closed_form
+from mlx_preflight.memory import calibration, closed_form
+from mlx_preflight.memory.calibration import Point
+from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.model.exchange import Memory, TrainingReport
 from mlx_preflight.plan import EMBEDDED
 from mlx_preflight.report import training_documents
@@ -18,8 +21,6 @@ __all__ = ["Facts", "gather"]
 SCRIPT = "memory_profile.py"
 TARGET = "Qwen/Qwen2.5-Coder-7B-Instruct"
 """The plan's model, whose estimate stands beside what is measured on the embedded one."""
-LONGER_ROWS = (512, 1024, 2048)
-"""Further row lengths that an estimate names: memory grows with the longest row."""
 
 
 def ac6_1(facts: Facts) -> Outcome:
@@ -29,8 +30,9 @@ def ac6_1(facts: Facts) -> Outcome:
 
 def ac6_2(facts: Facts) -> Outcome:
     """Inference and training ran, every loss and every adapter tensor is finite."""
-    for error in facts.failures.values():
-        return failed(error)
+    for part, error in facts.failures.items():
+        if part != "calibration":
+            return failed(error)
     facts.measured_inference()
     run = facts.measured_training()
     steps = facts.context.settings.train_steps
@@ -92,37 +94,53 @@ def ac6_3(facts: Facts) -> Outcome:
 
 
 def ac6_4(facts: Facts) -> Outcome:
-    """The peak of training is measured, or estimated where the model is not here."""
+    """The peak of training is measured, or predicted by a predictor that is right here."""
     size, evidence, how = facts.training_bytes()
-    measurements = [Measurement("training_peak_bytes", size, "bytes")]
+    points = facts.calibrated()
+    worst = max(points, key=lambda point: abs(point.error))
+    measurements = [Measurement("training_peak_bytes", size, "bytes"), *_calibration(points)]
     reason = f"training needs {gb(size)} at its peak ({how})"
     if facts.estimate is not None:
-        parts = {name: value for name, value in facts.estimate.items() if name != "total"}
-        measurements += [Measurement(f"{name}_bytes", x, "bytes") for name, x in parts.items()]
-        longer = _longer_rows(facts.context.model)
-        fitting = [n for n, size in longer.items() if size <= facts.context.budget_bytes]
-        reason += f"; of rows of {LONGER_ROWS} tokens, {fitting or 'none'} fit the budget"
-        measurements += [
-            Measurement(f"estimate_at_{n}_tokens_bytes", size, "bytes")
-            for n, size in longer.items()
-        ]
+        measurements += _predicted(facts.estimate)
     elif facts.context.model == EMBEDDED:
-        target = closed_form.published_config(TARGET) or {}
-        length = facts.context.settings.train_tokens
-        size = closed_form.estimate_training(target, row_tokens=length)["total"]
-        name = "qwen2_5_coder_7b_training_estimate_bytes"
-        measurements.append(Measurement(name, size, "bytes"))
-        reason += f"; {TARGET} would need {gb(size)} (simulated, closed form)"
-    return Outcome(Status.PASS, reason, evidence, tuple(measurements))
+        config = closed_form.published_config(TARGET) or {}
+        target = estimate(config, facts.context.settings.train_tokens, "metal")
+        measurements += _predicted(target, "qwen2_5_coder_7b_")
+        reason += (
+            f"; {TARGET} would need {gb(target.peak_bytes)} on Metal "
+            f"({gb(target.peak_low_bytes)} to {gb(target.peak_high_bytes)}, simulated)"
+        )
+    reason += (
+        f"; the predictor is {100 * worst.error:+.1f} % off at worst in {len(points)} runs "
+        "on this machine"
+    )
+    right = abs(worst.error) <= calibration.WORST_SHARE
+    return Outcome(Status.PASS if right else Status.FAIL, reason, evidence, tuple(measurements))
 
 
-def _longer_rows(model: str) -> dict[int, int]:
-    """Return the estimated peak in bytes by row length in tokens."""
-    config = closed_form.published_config(model) or {}
-    return {
-        length: closed_form.estimate_training(config, row_tokens=length)["total"]
-        for length in LONGER_ROWS
+def _calibration(points: Sequence[Point]) -> list[Measurement]:
+    """Return predicted and measured bytes of every point, and the error in percent."""
+    predicted = tuple(float(point.predicted_bytes) for point in points)
+    measured = tuple(float(point.measured_bytes) for point in points)
+    errors = tuple(100 * point.error for point in points)
+    worst = max(errors, key=abs)
+    limit = f"within {100 * calibration.WORST_SHARE:.0f}"
+    return [
+        Measurement("calibration_predicted_bytes", max(predicted), "bytes", None, predicted),
+        Measurement("calibration_measured_bytes", max(measured), "bytes", None, measured),
+        Measurement("calibration_error_percent", worst, "percent", limit, errors),
+    ]
+
+
+def _predicted(found: Prediction, prefix: str = "") -> list[Measurement]:
+    """Return a prediction with its interval and what it is made of."""
+    named = {
+        "training_estimate_bytes": found.peak_bytes,
+        "training_estimate_low_bytes": found.peak_low_bytes,
+        "training_estimate_high_bytes": found.peak_high_bytes,
+        **{f"{name.replace(' ', '_')}_bytes": x for name, x in found.breakdown_bytes.items() if x},
     }
+    return [Measurement(prefix + name, value, "bytes") for name, value in named.items()]
 
 
 def ac6_5(facts: Facts) -> Outcome:

@@ -1,7 +1,8 @@
 """Measure inference and QLoRA training for AC6, each in its own process.
 
-For a known hub model that is not here the training peak is a closed-form estimate with
-the evidence `simulated`; nothing else is answered in its place.
+The predictor is calibrated in the same run. For a known hub model that is not here the
+training peak is its prediction, with the evidence `simulated`; nothing else is answered
+in its place.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from typing import Any
 from mlx_preflight.criteria import subject
 from mlx_preflight.criteria.subject import Subject
 from mlx_preflight.errors import BlockedError, PreflightError, ResultError
-from mlx_preflight.memory import closed_form
+from mlx_preflight.memory import calibration, closed_form, predict
+from mlx_preflight.memory.calibration import Point
+from mlx_preflight.memory.predict import Prediction
+from mlx_preflight.memory.settings import Settings
 from mlx_preflight.model import runtime
 from mlx_preflight.model.exchange import Generation, TrainingReport
+from mlx_preflight.model.location import EMBEDDED_FOLDER
 from mlx_preflight.plan import Session
 from mlx_preflight.result import Evidence
 from mlx_preflight.runner import Context
@@ -28,15 +33,17 @@ class Facts:
     Attributes:
         inference: Generation whose peak was taken.
         training: QLoRA run.
-        estimate: Closed-form bytes by category, for a hub model that is not here.
-        failures: Why a part is missing, by `subject`, `inference` or `training`.
+        estimate: Predicted training, for a hub model that is not here.
+        points: Predictions beside measurements on this machine.
+        failures: Why a part is missing: `subject`, `inference`, `training`, `calibration`.
     """
 
     context: Context
     subject: Subject
     inference: Generation | None = None
     training: TrainingReport | None = None
-    estimate: Mapping[str, int] | None = None
+    estimate: Prediction | None = None
+    points: tuple[Point, ...] = ()
     failures: Mapping[str, PreflightError] = field(default_factory=dict)
 
     @property
@@ -63,14 +70,26 @@ class Facts:
             if name in self.failures:
                 raise self.failures[name]
 
+    def calibrated(self) -> tuple[Point, ...]:
+        """Return the points of the calibration, or raise why there are none."""
+        if "calibration" in self.failures:
+            raise self.failures["calibration"]
+        if not self.points:
+            raise ResultError("the predictor was not calibrated")
+        return self.points
+
     def training_bytes(self) -> tuple[int, Evidence | None, str]:
         """Return the training peak in bytes, how it is known, and that in words."""
         if self.estimate is not None:
-            length = self.context.settings.train_tokens
+            chosen = self.estimate.settings
             return (
-                self.estimate["total"],
+                self.estimate.peak_high_bytes,
                 Evidence.SIMULATED,
-                f"estimated in closed form for 1 x {length} tokens, not run",
+                (
+                    f"upper end of the prediction for 1 x {chosen.max_seq_length} tokens, "
+                    f"{chosen.num_layers} layers, rank {chosen.rank}, {chosen.bits} bit on "
+                    f"{chosen.backend}, not run"
+                ),
             )
         run = self.measured_training()
         shape = f"{run.batch_size} x {run.row_tokens} tokens, {run.layers} layers, rank {run.rank}"
@@ -80,16 +99,19 @@ class Facts:
 def gather(session: Session, context: Context) -> Facts:
     """Measure inference, then training, each in a fresh process."""
     found = subject.find(context)
-    if found.failure is not None:
-        return Facts(
-            context,
-            found,
-            estimate=_estimate(context, found.failure),
-            failures={"subject": found.failure},
-        )
-    resolved, _ = found.ready
-    prompts, settings = runtime.prompts_for(resolved), context.settings
     failures: dict[str, PreflightError] = {}
+    points: tuple[Point, ...] = ()
+    context.note(f"{session.id}: calibrating the predictor")
+    try:
+        points = calibration.calibrate(EMBEDDED_FOLDER, timeout_s=context.settings.timeout_s)
+    except PreflightError as error:
+        failures["calibration"] = error
+    if found.failure is not None:
+        failures["subject"] = found.failure
+        estimate = _estimate(context, found.failure)
+        return Facts(context, found, estimate=estimate, points=points, failures=failures)
+    resolved, files = found.ready
+    prompts, settings = runtime.prompts_for(resolved), context.settings
     inference: Generation | None = None
     training: TrainingReport | None = None
     context.note(f"{session.id}: measuring inference")
@@ -111,13 +133,20 @@ def gather(session: Session, context: Context) -> Facts:
             row_tokens=settings.train_tokens,
             timeout_s=settings.timeout_s,
         )
+        points = (*points, calibration.of_run(files.config, training))
     except PreflightError as error:
-        failures["training"] = error
-    return Facts(context, found, inference, training, None, failures)
+        failures["training" if training is None else "calibration"] = error
+    return Facts(context, found, inference, training, None, points, failures)
 
 
-def _estimate(context: Context, failure: PreflightError) -> Mapping[str, int] | None:
+def _estimate(context: Context, failure: PreflightError) -> Prediction | None:
     config = closed_form.published_config(context.model)
     if config is None or not isinstance(failure, BlockedError):
         return None
-    return closed_form.estimate_training(config, row_tokens=context.settings.train_tokens)
+    return estimate(config, context.settings.train_tokens, calibration.backend())
+
+
+def estimate(config: Mapping[str, Any], row_tokens: int, backend: str) -> Prediction:
+    """Predict AC6's training run, which has one row and MLX-LM's defaults otherwise."""
+    settings = Settings(batch_size=1, max_seq_length=row_tokens, bits=4, backend=backend)
+    return predict.predict(config, settings)
