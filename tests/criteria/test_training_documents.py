@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PRINT = "f" * 64
 
-FIGURES: dict[str, list[tuple[str, float | str, str]]] = {
+FIGURES: dict[str, list[tuple[Any, ...]]] = {
     "ac5-inference": [
         ("decode_tokens_per_s", 130.5, "tokens/s"),
         ("prompt_tokens_per_s", 528.0, "tokens/s"),
@@ -40,6 +40,11 @@ FIGURES: dict[str, list[tuple[str, float | str, str]]] = {
         ("headroom_bytes", 15_972_247_032, "bytes"),
         ("budget_bytes", 16_000_000_000, "bytes"),
         ("qwen2_5_coder_7b_training_estimate_bytes", 6_360_574_976, "bytes"),
+        ("qwen2_5_coder_7b_training_estimate_low_bytes", 6_000_000_000, "bytes"),
+        ("qwen2_5_coder_7b_training_estimate_high_bytes", 7_000_000_000, "bytes"),
+        ("calibration_predicted_bytes", 28_000_000, "bytes", (14_000_000.0, 28_000_000.0)),
+        ("calibration_measured_bytes", 27_000_000, "bytes", (14_100_000.0, 27_000_000.0)),
+        ("calibration_error_percent", 3.7, "percent", (-0.7, 3.7)),
         ("location", "/home/me/models", "text"),
     ],
 }
@@ -58,13 +63,24 @@ ENVIRONMENT = {
 def prepare(project: Path, status: Status = Status.PASS, answer: str = "def f():\n  pass") -> Path:
     """Write results of both sessions and AC5's answers; return the state folder."""
     state = project / ".preflight"
-    for name, figures in FIGURES.items():
-        measurements = tuple(Measurement(*figure) for figure in figures)
+    for session, figures in FIGURES.items():
+        measurements = tuple(
+            Measurement(name, value, unit, None, *samples)
+            for name, value, unit, *samples in figures
+        )
         check = CheckResult("AC0.1", "x", status, Evidence.EMBEDDED, "seen", "", measurements)
         model = {"requested": "embedded", "parameters": 919_680, "fingerprint": PRINT}
         model["path"] = "/home/me/models"
         result = SessionResult(
-            name, name, (check,), "r1", "2026-01-02T00:00:00", 1.0, "embedded", model, ENVIRONMENT
+            session,
+            session,
+            (check,),
+            "r1",
+            "2026-01-02T00:00:00",
+            1.0,
+            "embedded",
+            model,
+            ENVIRONMENT,
         )
         write_result(state / "results", result)
     answers = [{"id": "one", "prompt": "Write f.", "answer": answer, "token_ids": [1, 2]}]
@@ -164,3 +180,15 @@ def test_the_plans_own_check_reads_the_memory_profile(tmp_path: Path) -> None:
     text = training_documents.MEMORY.path(tmp_path).read_text()
     found = re.findall(r"Training.*?([0-9]+\.?[0-9]*) ?GB", text, re.IGNORECASE)
     assert float(found[0]) <= 16.0
+
+
+def test_another_model_has_no_line_about_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the plan's model was not estimated, its profile can be written all the same."""
+    figures = [item for item in FIGURES["ac6-memory"] if "qwen" not in item[0]]
+    monkeypatch.setitem(FIGURES, "ac6-memory", figures)
+    training_documents.record(training_documents.MEMORY, tmp_path, prepare(tmp_path))
+    text = training_documents.MEMORY.path(tmp_path).read_text()
+    assert "Qwen2.5-Coder-7B-Instruct, one row" not in text
+    assert "+3.7 % at worst, in 2 runs" in text

@@ -230,11 +230,6 @@ def _memory(data: Mapping[str, Any]) -> Iterator[str]:
     yield from _head(data, "Memory profile")
     budget, headroom = _value(data, "budget_bytes"), _value(data, "headroom_bytes")
     training = _value(data, "training_peak_bytes")
-    estimate, low, high = (
-        _value(data, f"qwen2_5_coder_7b_training_estimate_{end}bytes")
-        for end in ("", "low_", "high_")
-    )
-    error = _value(data, "calibration_error_percent")
     yield "## In short"
     yield ""
     yield f"- Inference memory: {_gb(_value(data, 'inference_active_peak_bytes'))} peak, measured"
@@ -244,13 +239,10 @@ def _memory(data: Mapping[str, Any]) -> Iterator[str]:
     )
     yield f"- Peak memory: {_gb(training)}, the highest that was seen, not an average"
     yield f"- Headroom: {_gb(headroom)} of the {budget / 1e9:.0f} GB budget"
+    yield from _target(data)
     yield (
-        f"- Qwen2.5-Coder-7B-Instruct, one row of as many tokens, 16 layers, rank 8, 4 bit, on "
-        f"Metal: {_gb(estimate)} for training ({_gb(low)} to {_gb(high)}), **simulated** from "
-        "the traced graph, nothing was run"
-    )
-    yield (
-        f"- The predictor's error on this machine: {error:+.1f} % at worst, in "
+        f"- The predictor's error on this machine: "
+        f"{_value(data, 'calibration_error_percent'):+.1f} % at worst, in "
         f"{len(_samples(data, 'calibration_error_percent'))} runs"
     )
     yield ""
@@ -273,6 +265,21 @@ def _memory(data: Mapping[str, Any]) -> Iterator[str]:
     yield "## Figures"
     yield ""
     yield from _table(data)
+
+
+def _target(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the plan's model would need, where the run was of the embedded one."""
+    name = "qwen2_5_coder_7b_training_estimate_"
+    if all(
+        item["name"] != f"{name}bytes" for check in data["checks"] for item in check["measurements"]
+    ):
+        return
+    estimate, low, high = (_value(data, name + end) for end in ("bytes", "low_bytes", "high_bytes"))
+    yield (
+        f"- Qwen2.5-Coder-7B-Instruct, one row of as many tokens, 16 layers, rank 8, 4 bit, on "
+        f"Metal: {_gb(estimate)} for training ({_gb(low)} to {_gb(high)}), **simulated** from "
+        "the traced graph, nothing was run"
+    )
 
 
 def _samples(data: Mapping[str, Any], name: str) -> list[float]:
