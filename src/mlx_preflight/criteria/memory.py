@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mlx_preflight.criteria import documented, script
 from mlx_preflight.criteria.profiling import Facts, estimate, gather
 from mlx_preflight.criteria.subject import failed, gb, text
-from mlx_preflight.memory import calibration, closed_form
+from mlx_preflight.memory import calibration, known
 from mlx_preflight.memory.calibration import Point
 from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.model.exchange import Memory, TrainingReport
@@ -19,7 +19,7 @@ from mlx_preflight.result import Measurement, Outcome, Status
 __all__ = ["Facts", "gather"]
 
 SCRIPT = "memory_profile.py"
-TARGET = "Qwen/Qwen2.5-Coder-7B-Instruct"
+TARGET = next(item for item in known.models() if item.name == "qwen2.5-coder-7b")
 """The plan's model, whose estimate stands beside what is measured on the embedded one."""
 
 
@@ -103,11 +103,10 @@ def ac6_4(facts: Facts) -> Outcome:
     if facts.estimate is not None:
         measurements += _predicted(facts.estimate)
     elif facts.context.model == EMBEDDED:
-        config = closed_form.published_config(TARGET) or {}
-        target = estimate(config, facts.context.settings.train_tokens, "metal")
+        target = estimate(TARGET.config, facts.context.settings.train_tokens, "metal")
         measurements += _predicted(target, "qwen2_5_coder_7b_")
         reason += (
-            f"; {TARGET} would need {gb(target.peak_bytes)} on Metal "
+            f"; {TARGET.repository} would need {gb(target.peak_bytes)} on Metal "
             f"({gb(target.peak_low_bytes)} to {gb(target.peak_high_bytes)}, simulated)"
         )
     reason += (

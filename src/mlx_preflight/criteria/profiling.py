@@ -14,7 +14,7 @@ from typing import Any
 from mlx_preflight.criteria import subject
 from mlx_preflight.criteria.subject import Subject
 from mlx_preflight.errors import BlockedError, PreflightError, ResultError
-from mlx_preflight.memory import calibration, closed_form, predict
+from mlx_preflight.memory import calibration, known, predict
 from mlx_preflight.memory.calibration import Point
 from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.memory.settings import Settings
@@ -140,10 +140,10 @@ def gather(session: Session, context: Context) -> Facts:
 
 
 def _estimate(context: Context, failure: PreflightError) -> Prediction | None:
-    config = closed_form.published_config(context.model)
-    if config is None or not isinstance(failure, BlockedError):
+    found = known.find(context.model)
+    if found is None or not isinstance(failure, BlockedError):
         return None
-    return estimate(config, context.settings.train_tokens, calibration.backend())
+    return estimate(found.config, context.settings.train_tokens, calibration.backend())
 
 
 def estimate(config: Mapping[str, Any], row_tokens: int, backend: str) -> Prediction:

@@ -8,9 +8,7 @@ where a report's longest batch was longer than its average.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 from mlx_preflight.errors import PreflightError
@@ -25,24 +23,6 @@ LOGITS_COPIES_BYTES = 2 + 4 + 4
 merges the rest."""
 LAYOUTS = ("qwen2", "llama", "mistral", "qwen3")
 """Values of `model_type` whose blocks have the seven linear layers counted here."""
-
-
-def published_config(repository: str) -> Mapping[str, Any] | None:
-    """Return the stored config of a known hub repository, or None."""
-    entry = _published().get(repository)
-    return entry["config"] if entry else None
-
-
-def published_bytes(repository: str) -> int | None:
-    """Return the size of a known repository's weights in bytes, or None."""
-    entry = _published().get(repository)
-    return count_parameters(entry["config"]) * entry["stored_bits"] // 8 if entry else None
-
-
-def _published() -> dict[str, Any]:
-    text = resources.files("mlx_preflight.model").joinpath("published.json").read_text("utf-8")
-    document: dict[str, Any] = json.loads(text)
-    return document
 
 
 def linear_shapes(config: Mapping[str, Any]) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlx_preflight.errors import BlockedError, UsageError
-from mlx_preflight.memory import closed_form
+from mlx_preflight.memory import known
 from mlx_preflight.plan import EMBEDDED
 
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
@@ -87,7 +87,8 @@ def missing(model: str) -> BlockedError:
     place = Path(HF_HUB_CACHE)
     existing = next((p for p in (place, *place.parents) if p.exists()), Path("/"))
     free = shutil.disk_usage(existing).free
-    size = closed_form.published_bytes(model)
+    found = known.find(model)
+    size = found.download_bytes if found else None
     needed = f"{size / 1e9:.1f} GB" if size else "an unknown size"
     short = " (not enough)" if size and size > free else ""
     return BlockedError(

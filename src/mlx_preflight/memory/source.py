@@ -1,0 +1,83 @@
+"""Find the config of a model that is to be estimated: built in, a file, a folder or the hub.
+
+Only config.json is read. Nothing of a repository is run, and weights are never fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight.errors import BlockedError, UsageError
+from mlx_preflight.memory import known
+from mlx_preflight.model import files
+from mlx_preflight.model.location import EMBEDDED_FOLDER
+from mlx_preflight.plan import EMBEDDED, suggest
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Hold a model's config and where it came from.
+
+    Attributes:
+        name: As asked.
+        config: Its config.json.
+        folder: Folder with its weights; None when there are none here.
+        download_bytes: Size of the published checkpoint; None when unknown.
+        origin: Where the config was read.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    folder: Path | None
+    download_bytes: int | None
+    origin: str
+
+
+def find(model: str) -> Source:
+    """Return the config of a model.
+
+    Args:
+        model: A built-in name, `embedded`, a config.json, a folder, or a hub id.
+
+    Raises:
+        UsageError: Nothing of that name; the message suggests the nearest built-in one.
+        CheckpointError: A file that cannot be read as a config.
+        BlockedError: The hub did not answer.
+    """
+    built_in = known.find(model)
+    if built_in is not None:
+        origin = f"built in: {built_in.source}"
+        return Source(model, built_in.config, None, built_in.download_bytes, origin)
+    path = EMBEDDED_FOLDER if model == EMBEDDED else Path(model).expanduser()
+    if path.is_file() or path.is_dir():
+        file = path / "config.json" if path.is_dir() else path
+        config = files.read_object(file, files.MAX_CONFIG_BYTES)
+        weights = list(file.parent.glob("*.safetensors"))
+        size = sum(item.stat().st_size for item in weights) or None
+        return Source(model, config, file.parent if weights else None, size, str(file))
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        near = suggest(model, [item.name for item in known.models()])
+        raise UsageError(f"model {model!r}: no such file or folder, no hub id, not built in{near}")
+    return _from_hub(model)
+
+
+def _from_hub(repository: str) -> Source:
+    # Imported here: it takes 0.3 s, which a built-in name need not pay.
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
+
+    try:
+        path = Path(hf_hub_download(repository, "config.json"))
+    except HFValidationError as error:
+        raise UsageError(f"model {repository!r}: {error}") from error
+    except Exception as error:  # the client raises what httpx, requests and it define
+        names = ", ".join(item.name for item in known.models())
+        raise BlockedError(
+            f"config.json of {repository} cannot be fetched: {type(error).__name__}",
+            hint=f"name a local config.json, or a built-in model: {names}",
+        ) from error
+    config = files.read_object(path, files.MAX_CONFIG_BYTES)
+    return Source(repository, config, None, None, f"config.json of {repository} on the hub")
