@@ -67,7 +67,7 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
     else:
         architecture.adapt(model, settings)
         trained = list(trace.leaves(model.trainable_parameters()))
-        steps = trace.training(model, architecture.optimizer(model, settings), settings)
+        steps = trace.training(model, settings)
     found = simulation.highest(steps, settings.backend)
     shapes = {tuple(array.shape) for array in trained}
     parts = breakdown(found, architecture.vocabulary(config), shapes)

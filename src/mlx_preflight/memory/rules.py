@@ -57,6 +57,10 @@ BINARY = frozenset(
 FUSABLE = UNARY | BINARY | {"Select", "Broadcast"}
 """mlx/compile.cpp `is_fusable`."""
 
+ACTIVATIONS = frozenset({"Sigmoid", "Tanh", "Erf"})
+"""Primitives of the activation functions that mlx/nn/layers/activations.py and
+mlx_lm/models/activations.py compile, so that they are fused in inference too."""
+
 NEVER_A_ROOT = frozenset({"Broadcast"})
 """mlx/compile.cpp `compile_fuse`: a broadcast is never the result of a fused kernel."""
 
