@@ -66,3 +66,9 @@ NEVER_A_ROOT = frozenset({"Broadcast"})
 
 ERROR = {"cpu": (0.10, 0.10), "metal": (0.15, 0.15), "cuda": (0.15, 0.30)}
 """Share by which a measured peak may lie under and over the predicted one, per backend."""
+
+WIDER = 2.0
+"""Factor on both for a version of mlx that is not in `CHECKED`."""
+
+UNTRACED = 0.30
+"""Share added to the upper end when the gradients of experts could not be traced."""
