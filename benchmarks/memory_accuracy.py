@@ -1,21 +1,29 @@
 """Compare the memory predictor with real training runs of MLX-LM.
 
-`python benchmarks/memory_accuracy.py --count 200 --seed 1 --json out.json` draws random
-configurations, trains each in a fresh process with `mlx_lm.tuner.trainer.train`, and compares
-peaks. Measurements are kept line by line in `--rows`, so that a run can be resumed and the
-predictions repeated. On Linux, preload OpenBLAS: it makes float32 thirty times faster.
+`python benchmarks/memory_accuracy.py --count 200 --seed 1 --out results` draws random
+configurations, trains each in a fresh process with `mlx_lm.tuner.trainer.train`, and writes
+the comparison as `memory_accuracy.json`, `.md` and `.png`. Measurements are kept line by line
+in `--rows`, so that a run can be resumed and the predictions repeated. On Linux, preload
+OpenBLAS: it makes float32 thirty times faster. The picture needs matplotlib.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.metadata
 import json
+import os
+import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from memory_configurations import draw, training_steps
+from memory_published import published
+from memory_report import markdown, plot, statistics_of
 
 from mlx_preflight.errors import PreflightError
 from mlx_preflight.memory.measure import measure
@@ -31,27 +39,54 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", type=Path, help="measurements, one JSON document a line")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--out", type=Path, help="folder for the three result files")
+    parser.add_argument("--json", action="store_true", help="print the statistics as JSON")
     parser.add_argument("--no-measure", action="store_true", help="only predict what is there")
+    parser.add_argument("--published", action="store_true", help="only compare published peaks")
     chosen = parser.parse_args()
+    if chosen.published:
+        print("\n".join(published()))
+        return 0
     rows = chosen.rows or Path(f"memory_accuracy_{chosen.seed}.jsonl")
     if not chosen.no_measure:
         collect(rows, chosen.count, chosen.seed)
-    found = [compare(json.loads(line)) for line in rows.read_text("utf-8").splitlines()]
-    for row in sorted(found, key=lambda r: -abs(r["error"])):
-        c, s = row["config"], row["settings"]
-        print(
-            f"{row['index']:4d} {100 * row['error']:+6.2f}% meas {row['peak_bytes'] / 1e6:7.2f} "
-            f"{c['model_type']:11s} L{c['num_hidden_layers']} h{c['hidden_size']} v{c['vocab_size']} "
-            f"{s['batch_size']}x{s['max_seq_length']} n{s['num_layers']} r{s['rank']} "
-            f"{'qv' if s['keys'] else 'all'} {'gc' if s['grad_checkpoint'] else '--'} b{s['bits']} "
-            f"{s['dtype'][:4]} {s['optimizer']} acc{s['grad_accumulation_steps']} "
-            f"{sum(row['step_s']):.1f}s"
-        )
-    errors = sorted(abs(row["error"]) for row in found)
-    n = len(errors)
-    print(f"n {n} median {100*errors[n//2]:.2f} p95 {100*errors[int(.95*n)]:.2f} worst {100*errors[-1]:.2f} bias {100*sum(r['error'] for r in found)/n:+.2f}")
-    return 0
+    measured = [json.loads(line) for line in rows.read_text("utf-8").splitlines()]
+    failed = [row for row in measured if "failure" in row]
+    for row in failed:
+        print(f"row {row['index']} was not measured: {row['failure']}", file=sys.stderr)
+    found = [compare(row) for row in measured if "failure" not in row]
+    document = {
+        "seed": chosen.seed,
+        "machine": machine(),
+        "versions": versions(),
+        "statistics": {**statistics_of(found), "failed": len(failed)},
+        "rows": found,
+        "published": published(),
+    }
+    if chosen.out:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False)
+        (chosen.out / "memory_accuracy.json").write_text(text + "\n", "utf-8")
+        (chosen.out / "memory_accuracy.md").write_text(markdown(document), "utf-8")
+        plot(found, chosen.out / "memory_accuracy.png")
+    if chosen.json:
+        print(json.dumps(document["statistics"], indent=1))
+    else:
+        print(markdown(document))
+    return 1 if failed or document["statistics"]["over_interval"] else 0
+
+
+def machine() -> str:
+    """Describe the machine without naming it."""
+    memory = psutil.virtual_memory().total / 1e9
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB"
+
+
+def versions() -> str:
+    """Return the versions that the figures hold for."""
+    names = ("mlx", "mlx-lm")
+    found = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return ", ".join([*found, f"Python {platform.python_version()}"])
 
 
 def collect(rows: Path, count: int, seed: int) -> None:
@@ -75,13 +110,14 @@ def collect(rows: Path, count: int, seed: int) -> None:
 
 def compare(row: Row) -> Row:
     """Add the prediction and its error to a measurement."""
-    if "failure" in row:
-        print(row["index"], row["failure"][-300:])
-        return {**row, "peak_bytes": 0, "error": 0.0, "step_s": [0]}
     prediction = predict(row["config"], Settings.from_json(row["settings"]))
     return {
         **row,
         "predicted_bytes": prediction.peak_bytes,
+        "low_bytes": prediction.peak_low_bytes,
+        "high_bytes": prediction.peak_high_bytes,
+        "parameters": prediction.parameters,
+        "weight_bytes": prediction.weight_bytes,
         "error": prediction.peak_bytes / row["peak_bytes"] - 1,
         "seconds": prediction.seconds,
     }

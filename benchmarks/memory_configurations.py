@@ -30,8 +30,8 @@ TIED_BY_CONFIG = {"qwen2", "llama", "qwen3", "phi3", "starcoder2", "olmo2", "smo
 FUSED_ATTENTION = {"phi3": ("self_attn.qkv_proj",)}
 """Families without q_proj and v_proj."""
 
-WORK = 4e8
-"""Parameters x tokens x batches of a configuration: some 10 s on two cores."""
+WORK = 2e8
+"""Parameters x tokens x batches of a configuration: some 5 s on two cores."""
 
 
 def draw(count: int, seed: int) -> list[tuple[dict[str, Any], Settings]]:

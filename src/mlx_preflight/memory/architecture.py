@@ -7,6 +7,15 @@ from typing import Any
 
 from mlx_preflight.memory.settings import Settings
 
+OPTIMIZERS = {
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "sgd": "SGD",
+    "adafactor": "Adafactor",
+    "muon": "Muon",
+}
+"""Optimizers of `mlx_lm.lora` and their classes in mlx.optimizers."""
+
 LORA_SCALE = 20.0
 """`mlx_lm.lora`'s default; it changes no shape."""
 
@@ -67,14 +76,7 @@ def optimizer(model: Any, settings: Settings, *, initialised: bool = True) -> An
     """Return the optimizer with its state for the trainable parameters."""
     import mlx.optimizers as optimizers  # noqa: PLC0415
 
-    kinds = {
-        "adam": optimizers.Adam,
-        "adamw": optimizers.AdamW,
-        "sgd": optimizers.SGD,
-        "adafactor": optimizers.Adafactor,
-        "muon": optimizers.Muon,
-    }
-    made = kinds[settings.optimizer](learning_rate=1e-5)
+    made = getattr(optimizers, OPTIMIZERS[settings.optimizer])(learning_rate=1e-5)
     if initialised:
         made.init(model.trainable_parameters())
     return made

@@ -30,6 +30,11 @@ class Breakdown:
     peak: dict[str, int]
     timeline: tuple[dict[str, int], ...]
 
+    def add(self, category: str, nbytes: int) -> None:
+        """Add bytes that live all the time and are not in the graph."""
+        for moment in {id(moment): moment for moment in (self.peak, *self.timeline)}.values():
+            moment[category] += nbytes
+
 
 def breakdown(found: Simulated, vocabulary: int, trainable: set[tuple[int, ...]]) -> Breakdown:
     """Sum the live bytes of a replay by category.

@@ -124,11 +124,12 @@ class _Fuser:
             self.producer[item] = start
 
 
-def fuse(graph: Graph) -> Graph:
+def fuse(graph: Graph, only: frozenset[str] | None = None) -> Graph:
     """Return the graph as `mx.compile` runs it.
 
     Args:
         graph: A simplified graph; it is not changed.
+        only: Merge no group without one of these primitives.
     """
     readers: dict[int, list[int]] = {}
     for index, node in enumerate(graph.nodes):
@@ -157,7 +158,8 @@ def fuse(graph: Graph) -> Graph:
         if kept[index].name not in rules.FUSABLE:
             continue
         members = fuser.find(index)
-        if len(members) > 1:
+        names = {kept[member].name for member in members}
+        if len(members) > 1 and (only is None or names & only):
             fuser.merge(index, members)
     # Split broadcasts that stayed alone come first: they read what exists early enough.
     copy.nodes = [kept[index] for index in sorted(kept)]

@@ -87,7 +87,7 @@ class _Run:
             outputs=dict.fromkeys(cached, "KV cache"),
             queries=tokens,
             keys=self.seen,
-            compiled=self.settings.backend != "cpu",
+            compiled=False,
         )
 
     def _call(self, flat: Any, *, sample: bool) -> list[Any]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_preflight.memory import architecture, generation, rules, simulation, trace
+from mlx_preflight.memory import architecture, rules, simulation, subjects, validation
 from mlx_preflight.memory.breakdown import breakdown
 from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.subjects import Subject
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -54,36 +55,53 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
     Raises:
         EstimateError: A field of the config or a setting that cannot be; it names the
             field, the value and what is allowed.
+        UntraceableError: MLX cannot export this model, and nothing else estimates it.
     """
-    from mlx_lm.utils import get_total_parameters  # noqa: PLC0415
-
     started = time.perf_counter()
-    model = architecture.build(config, settings)
-    parameters = int(get_total_parameters(model))
-    weight_bytes = sum(array.nbytes for array in trace.leaves(model.parameters()))
-    trained: list[Any] = []
-    if settings.inference:
-        steps = generation.steps(model, settings)
-    else:
-        architecture.adapt(model, settings)
-        trained = list(trace.leaves(model.trainable_parameters()))
-        steps = trace.training(model, architecture.optimizer(model, settings), settings)
-    found = simulation.highest(steps, settings.backend)
-    shapes = {tuple(array.shape) for array in trained}
-    parts = breakdown(found, architecture.vocabulary(config), shapes)
-    peak = found.replay.peak_bytes
-    low, high = rules.ERROR[settings.backend]
+    validation.check_settings(settings)
+    validation.check_config(config, settings)
+    subject = subjects.build(config, settings)
+    found = simulation.highest(subject.steps, settings.backend)
+    parts = breakdown(found, architecture.vocabulary(config), subject.trained_shapes)
+    parts.add("adapters", subject.untraced_bytes)
+    peak = found.replay.peak_bytes + subject.untraced_bytes
+    low, high, warnings = _interval(parts.peak, found.lowest_bytes, peak, settings, subject)
     return Prediction(
         peak_bytes=peak,
-        peak_low_bytes=int(found.lowest_bytes * (1 - low)),
-        peak_high_bytes=int(peak * (1 + high)),
+        peak_low_bytes=low,
+        peak_high_bytes=high,
         breakdown_bytes=parts.peak,
-        parameters=parameters,
-        trainable_parameters=sum(array.size for array in trained),
-        weight_bytes=weight_bytes,
+        parameters=subject.parameters,
+        trainable_parameters=subject.trainable_parameters,
+        weight_bytes=subject.weight_bytes,
         backend=settings.backend,
         settings=settings,
-        warnings=(),
+        warnings=(*subject.warnings, *warnings),
         timeline=parts.timeline,
         seconds=time.perf_counter() - started,
     )
+
+
+def _interval(
+    parts: Mapping[str, int], lowest: int, peak: int, settings: Settings, subject: Subject
+) -> tuple[int, int, list[str]]:
+    """Return the ends of the interval and what made it wider."""
+    import mlx.core as mx  # noqa: PLC0415
+
+    warnings: list[str] = []
+    under, over = rules.ERROR[settings.backend]
+    if mx.__version__ not in rules.CHECKED:
+        under, over = under * rules.WIDER, over * rules.WIDER
+        warnings.append(
+            f"mlx is {mx.__version__}; the rules were checked against {', '.join(rules.CHECKED)}: "
+            "the interval is wider"
+        )
+    if subject.untraced_bytes:
+        over += rules.UNTRACED
+    if settings.backend == "cuda" and not settings.inference:
+        lowest -= parts["attention scores"]
+        warnings.append(
+            "backend is cuda: cuDNN's attention keeps no scores for the backward pass, so a "
+            "measured peak is lower than this one, which counts them"
+        )
+    return int(lowest * (1 - under)), int(peak * (1 + over)), warnings

@@ -57,8 +57,18 @@ BINARY = frozenset(
 FUSABLE = UNARY | BINARY | {"Select", "Broadcast"}
 """mlx/compile.cpp `is_fusable`."""
 
+ACTIVATIONS = frozenset({"Sigmoid", "Tanh", "Erf"})
+"""Primitives of the activation functions that mlx/nn/layers/activations.py and
+mlx_lm/models/activations.py compile, so that they are fused in inference too."""
+
 NEVER_A_ROOT = frozenset({"Broadcast"})
 """mlx/compile.cpp `compile_fuse`: a broadcast is never the result of a fused kernel."""
 
 ERROR = {"cpu": (0.10, 0.10), "metal": (0.15, 0.15), "cuda": (0.15, 0.30)}
 """Share by which a measured peak may lie under and over the predicted one, per backend."""
+
+WIDER = 2.0
+"""Factor on both for a version of mlx that is not in `CHECKED`."""
+
+UNTRACED = 0.30
+"""Share added to the upper end when the gradients of experts could not be traced."""

@@ -21,7 +21,7 @@ class Step:
         outputs: Category of results that replace an argument, by id.
         queries: Tokens that go through the model.
         keys: Tokens that they attend to.
-        compiled: Whether the step runs under `mx.compile`.
+        compiled: Whether the whole step runs under `mx.compile`, not only its activations.
     """
 
     graph: Graph
@@ -54,7 +54,7 @@ def simulate(step: Step, backend: str) -> Simulated:
     On the CPU a task may end at any of its dispatches, since they are counted through all
     evaluations: a long run meets every such phase, and the highest peak counts.
     """
-    graph = fusion.fuse(step.graph) if step.compiled else step.graph
+    graph = fusion.fuse(step.graph, None if step.compiled else rules.ACTIVATIONS)
     order = schedule.order(graph, step.wanted)
     keep = [*step.wanted, *step.held]
     if backend == "cpu":

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mlx_preflight.memory import stand_ins
+from mlx_preflight.memory import architecture, stand_ins
 from mlx_preflight.memory.graph import Graph, Recorder
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.simulation import Step
@@ -49,19 +49,23 @@ def fill(tree: Any, values: Iterator[Any]) -> Any:
     return next(values) if isinstance(tree, mx.array) else tree
 
 
-def training(model: Any, optimizer: Any, settings: Settings) -> list[Step]:
+def training(model: Any, settings: Settings) -> list[Step]:
     """Trace the training steps that can have the highest peak.
 
     With accumulation, the first step of a cycle adds to nothing and applies nothing, the last
     one does both, and those between only add.
     """
     cycle = settings.grad_accumulation_steps
+    optimizer = architecture.optimizer(model, settings)
     kinds = {(index > 0, index == cycle - 1) for index in range(cycle)}
-    return [_training(model, optimizer, settings, *kind) for kind in sorted(kinds)]
+    return [
+        _training(model, optimizer, settings, add=add, update=update)
+        for add, update in sorted(kinds)
+    ]
 
 
 def _training(
-    model: Any, optimizer: Any, settings: Settings, add: bool, update: bool  # noqa: FBT001
+    model: Any, optimizer: Any, settings: Settings, *, add: bool, update: bool
 ) -> Step:
     """Trace one training step.
 
@@ -92,7 +96,7 @@ def _training(
 
     with kernels(settings):
         graph = export(step, arguments, labels)
-    kept = len(graph.outputs) - 2 - (len(arguments) - 2 - len(previous))
+    kept = 0 if update else sum(1 for _ in leaves(model.trainable_parameters()))
     loss, gradients, new = graph.outputs[:2], graph.outputs[2 : 2 + kept], graph.outputs[2 + kept :]
     # The trainer evaluates state, loss, tokens and gradients in this order.
     return Step(
