@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight import __version__, plan, register
+from mlx_preflight import __version__, cli_memory, plan, register
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import Status
 from mlx_preflight.runner import Context, new_run_id, run_session
@@ -365,3 +365,6 @@ def document(
         for name, difference in differences.items():
             typer.echo(f"{name}: {difference or 'agrees with its evidence'}")
     raise typer.Exit(1 if any(differences.values()) else 0)
+
+
+cli_memory.attach(app)

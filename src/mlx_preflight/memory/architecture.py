@@ -27,6 +27,10 @@ def build(config: Mapping[str, Any], settings: Settings) -> Any:
 
     model_class, args_class = _get_classes(dict(config))
     model = model_class(args_class.from_dict(dict(config)))
+    if config.get("tie_word_embeddings") and getattr(model, "tie_word_embeddings", None) is False:
+        # mlx_lm/models/gemma3_text.py ties the head when it loads weights without one.
+        model.tie_word_embeddings = True
+        model.pop("lm_head")
     dtype = getattr(mx, settings.dtype)
     model.update(_cast(model.parameters(), dtype))
     if settings.bits:

@@ -71,9 +71,7 @@ def breakdown(found: Simulated, vocabulary: int, trainable: set[tuple[int, ...]]
 class _Categories:
     """Find the category of the array that a buffer was allocated for."""
 
-    def __init__(
-        self, found: Simulated, vocabulary: int, trainable: set[tuple[int, ...]]
-    ) -> None:
+    def __init__(self, found: Simulated, vocabulary: int, trainable: set[tuple[int, ...]]) -> None:
         self._found = found
         self._graph = found.graph
         self._vocabulary = vocabulary
@@ -84,9 +82,7 @@ class _Categories:
             for place, index in enumerate(found.order)
             for out in found.graph.nodes[index].outputs
         }
-        logits = (
-            place for array, place in self._place.items() if self._is_logits(array)
-        )
+        logits = (place for array, place in self._place.items() if self._is_logits(array))
         self._forward_end = min(logits, default=len(found.order))
         self._known: dict[int, str] = {}
 

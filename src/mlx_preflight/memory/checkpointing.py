@@ -95,7 +95,9 @@ def _walk_back(forward: Any, calls: list[_Call], cotangent: Any) -> dict[int, li
     from mlx_preflight.memory.trace import fill, leaves  # noqa: PLC0415
 
     found: dict[int, list[Any]] = {}
-    trained = [index for index, c in enumerate(calls) if list(leaves(c.layer.trainable_parameters()))]
+    trained = [
+        index for index, c in enumerate(calls) if list(leaves(c.layer.trainable_parameters()))
+    ]
     for index in range(len(calls) - 1, min(trained) - 1, -1):
         call = calls[index]
         tree = [call.layer.trainable_parameters(), call.arguments, call.keywords]

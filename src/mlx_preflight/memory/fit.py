@@ -99,11 +99,7 @@ def fit(
     Raises:
         EstimateError: An unknown name in `keep`, a budget of zero, or settings that cannot be.
     """
-    for name in keep:
-        if name not in COSTS:
-            raise EstimateError("keep", name, ", ".join(COSTS))
-    if budget_bytes <= 0:
-        raise EstimateError("budget-gb", budget_bytes / 1e9, "a number above 0")
+    _check(keep, budget_bytes)
     seen: dict[Settings, Prediction] = {}
 
     def ask(settings: Settings) -> Prediction:
@@ -119,18 +115,24 @@ def fit(
     if wanted.num_layers < 0:
         wanted = replace(wanted, num_layers=layers)
     smallest = wanted
-    for name in COSTS:
-        if name not in keep:
-            smallest = _set(smallest, name, [*_below(wanted, name)][-1:])
-    found: dict[Settings, Fit] = {}
+    for name in COSTS.keys() - {*keep}:
+        smallest = _set(smallest, name, [*_below(wanted, name)][-1:])
+    found = set()
     if fits(smallest):
         for way in WAYS:
-            steps = [name for name in way if name not in keep]
-            settings = _descend(wanted, steps, fits)
-            if settings is not None and settings not in found:
-                found[settings] = _fit(wanted, settings, ask(settings))
-    ordered = sorted(found.values(), key=lambda item: (item.cost, item.prediction.peak_bytes))
-    return Search(tuple(ordered), ask(smallest), len(seen))
+            settings = _descend(wanted, [name for name in way if name not in keep], fits)
+            found |= {settings} - {None}
+    answers = [_fit(wanted, settings, ask(settings)) for settings in found if settings]
+    answers.sort(key=lambda item: (item.cost, item.prediction.peak_bytes))
+    return Search(tuple(answers), ask(smallest), len(seen))
+
+
+def _check(keep: Sequence[str], budget_bytes: int) -> None:
+    for name in keep:
+        if name not in COSTS:
+            raise EstimateError("keep", name, ", ".join(COSTS))
+    if budget_bytes <= 0:
+        raise EstimateError("budget-gb", budget_bytes / 1e9, "a number above 0")
 
 
 def _below(settings: Settings, name: str) -> Iterator[int | bool]:
@@ -147,7 +149,8 @@ def _set(settings: Settings, name: str, values: Sequence[int | bool]) -> Setting
     """Return the settings with the last of the values; a smaller batch accumulates more."""
     if not values:
         return settings
-    changed = replace(settings, **{name: values[-1]})
+    change: dict[str, Any] = {name: values[-1]}
+    changed = replace(settings, **change)
     if name == "batch_size":
         whole = settings.batch_size * settings.grad_accumulation_steps
         changed = replace(changed, grad_accumulation_steps=max(1, whole // changed.batch_size))
@@ -207,4 +210,6 @@ def _fit(wanted: Settings, settings: Settings, prediction: Prediction) -> Fit:
 
 
 def _word(value: object) -> str:
-    return {True: "on", False: "off", None: "unquantized"}.get(value, str(value))  # type: ignore[call-overload,no-any-return]
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "unquantized" if value is None else str(value)

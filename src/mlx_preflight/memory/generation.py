@@ -99,9 +99,7 @@ class _Run:
         fill(self.model.state, values)
         fill(self._holders(), values)
         logits = self.model(flat[0], cache=self.cache)[:, -1, :]
-        maybe_quantize_kv_cache(
-            self.cache, QUANTIZED_START, KV_GROUP, self.settings.kv_bits
-        )
+        maybe_quantize_kv_cache(self.cache, QUANTIZED_START, KV_GROUP, self.settings.kv_bits)
         if not sample:
             return self._states()
         chances = logits - mx.logsumexp(logits, keepdims=True)

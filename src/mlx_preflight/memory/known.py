@@ -51,6 +51,4 @@ def models() -> tuple[Known, ...]:
 def find(name: str) -> Known | None:
     """Return the model of a built-in name or hub id, in any case; None when unknown."""
     wanted = name.lower()
-    return next(
-        (item for item in models() if wanted in {item.name, item.repository.lower()}), None
-    )
+    return next((item for item in models() if wanted in {item.name, item.repository.lower()}), None)

@@ -109,9 +109,7 @@ def squeeze(source: Layout, shape: tuple[int, ...], axes: Sequence[int]) -> Layo
     return Layout(shape, strides, source.contiguous, source.row, source.col, source.data_size)
 
 
-def cut(
-    source: Layout, shape: tuple[int, ...], steps: Sequence[int] | None = None
-) -> Layout:
+def cut(source: Layout, shape: tuple[int, ...], steps: Sequence[int] | None = None) -> Layout:
     """Return the layout of a slice with the given steps."""
     strides = source.strides
     if steps is not None:

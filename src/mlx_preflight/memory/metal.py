@@ -26,8 +26,10 @@ def norm(machine: Machine, node: Node) -> None:
 def _dense_rows(layout: Layout) -> bool:
     if not layout.contiguous or layout.strides[-1] != 1:
         return False
-    return len(layout.shape) == 1 or layout.shape[-2] == 1 or (
-        layout.strides[-2] in {0, layout.shape[-1]}
+    return (
+        len(layout.shape) == 1
+        or layout.shape[-2] == 1
+        or (layout.strides[-2] in {0, layout.shape[-1]})
     )
 
 
@@ -75,6 +77,7 @@ def attention(machine: Machine, node: Node) -> None:
     machine.allocate(out, machine.graph.nbytes(out))
     strides = (length * heads * width, width, heads * width, 1)
     size = layouts.dense(shape).size
-    machine.layout[out] = Layout(shape, strides, contiguous=True, row=False, col=False,
-                                 data_size=size)
+    machine.layout[out] = Layout(
+        shape, strides, contiguous=True, row=False, col=False, data_size=size
+    )
     machine.dispatches += 1

@@ -12,6 +12,7 @@ from mlx_preflight.memory.breakdown import breakdown
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.subjects import Subject
 
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Hold what a run is predicted to take.

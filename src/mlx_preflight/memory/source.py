@@ -12,7 +12,7 @@ from typing import Any
 
 from mlx_preflight.errors import BlockedError, UsageError
 from mlx_preflight.memory import known
-from mlx_preflight.model import files
+from mlx_preflight.model import files, hub
 from mlx_preflight.model.location import EMBEDDED_FOLDER
 from mlx_preflight.plan import EMBEDDED, suggest
 
@@ -22,7 +22,7 @@ class Source:
     """Hold a model's config and where it came from.
 
     Attributes:
-        name: As asked.
+        name: As asked; the hub id of a built-in model.
         config: Its config.json.
         folder: Folder with its weights; None when there are none here.
         download_bytes: Size of the published checkpoint; None when unknown.
@@ -50,7 +50,7 @@ def find(model: str) -> Source:
     built_in = known.find(model)
     if built_in is not None:
         origin = f"built in: {built_in.source}"
-        return Source(model, built_in.config, None, built_in.download_bytes, origin)
+        return Source(built_in.repository, built_in.config, None, built_in.download_bytes, origin)
     path = EMBEDDED_FOLDER if model == EMBEDDED else Path(model).expanduser()
     if path.is_file() or path.is_dir():
         file = path / "config.json" if path.is_dir() else path
@@ -73,11 +73,11 @@ def _from_hub(repository: str) -> Source:
         path = Path(hf_hub_download(repository, "config.json"))
     except HFValidationError as error:
         raise UsageError(f"model {repository!r}: {error}") from error
-    except Exception as error:  # the client raises what httpx, requests and it define
+    except Exception as error:  # the client's errors have no common base
+        reason = hub.refused(repository, None, error)
         names = ", ".join(item.name for item in known.models())
         raise BlockedError(
-            f"config.json of {repository} cannot be fetched: {type(error).__name__}",
-            hint=f"name a local config.json, or a built-in model: {names}",
+            str(reason), hint=f"{reason.hint}; or name a local config.json, or one of {names}"
         ) from error
     config = files.read_object(path, files.MAX_CONFIG_BYTES)
     return Source(repository, config, None, None, f"config.json of {repository} on the hub")

@@ -64,9 +64,7 @@ def training(model: Any, settings: Settings) -> list[Step]:
     ]
 
 
-def _training(
-    model: Any, optimizer: Any, settings: Settings, *, add: bool, update: bool
-) -> Step:
+def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, update: bool) -> Step:
     """Trace one training step.
 
     Args:

@@ -196,7 +196,14 @@ def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
     """
     try:
         return make()
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        ZeroDivisionError,
+    ) as error:
         raise EstimateError(
             "config.json",
             config["model_type"],

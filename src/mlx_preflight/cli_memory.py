@@ -1,0 +1,324 @@
+"""Define the commands on memory: estimate, measure and fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlx_preflight.errors import EstimateError
+
+if TYPE_CHECKING:
+    from mlx_preflight.memory.fit import Fit
+    from mlx_preflight.memory.predict import Prediction
+    from mlx_preflight.memory.settings import Settings
+    from mlx_preflight.memory.source import Source
+
+UNQUANTIZED = 16
+"""`--bits` that leaves the weights as they are."""
+
+Model = Annotated[
+    str, typer.Argument(help="Built-in name, config.json, folder, hub id or `embedded`.")
+]
+Batch = Annotated[int, typer.Option("--batch-size", help="Rows of a batch.")]
+Length = Annotated[int, typer.Option("--max-seq-length", help="Longest row, tokens.")]
+Layers = Annotated[int, typer.Option("--num-layers", help="Blocks with adapters; -1 for all.")]
+Rank = Annotated[int, typer.Option("--rank", help="Rank of the adapters.")]
+Keys = Annotated[
+    str | None,
+    typer.Option("--lora-keys", help="Such as self_attn.q_proj,self_attn.v_proj; default: all."),
+]
+Checkpoint = Annotated[
+    bool, typer.Option("--grad-checkpoint/--no-grad-checkpoint", help="Recompute each block.")
+]
+Bits = Annotated[
+    int | None,
+    typer.Option("--bits", help="Of the weights; 16 is unquantized. Default: the model's, or 4."),
+]
+Group = Annotated[int | None, typer.Option("--group-size", help="Weights that share a scale.")]
+Dtype = Annotated[str | None, typer.Option("--dtype", help="bfloat16, float16 or float32.")]
+Optimizer = Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd, adafactor, muon.")]
+Accumulate = Annotated[
+    int, typer.Option("--grad-accumulation-steps", help="Batches for one update.")
+]
+Backend = Annotated[
+    str | None, typer.Option("--backend", help="metal, cpu or cuda; default: this machine's.")
+]
+Inference = Annotated[bool, typer.Option("--inference", help="Generate instead of training.")]
+Prompt = Annotated[int, typer.Option("--prompt-tokens", help="Length of the prompt.")]
+Generate = Annotated[int, typer.Option("--generate-tokens", help="Tokens generated after it.")]
+KvBits = Annotated[int | None, typer.Option("--kv-bits", help="Of a quantized KV cache.")]
+Budget = Annotated[float | None, typer.Option("--budget-gb", help="Memory in GB (10^9 bytes).")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def attach(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command(
+        epilog="Examples:  mlx-preflight estimate qwen2.5-coder-7b --batch-size 1 --budget-gb 16"
+        "  ·  mlx-preflight estimate ./my-model --inference --json"
+    )(estimate)
+    app.command(
+        epilog="Example:  mlx-preflight measure embedded --batch-size 1 --max-seq-length 256"
+    )(measure)
+    app.command(
+        epilog="Example:  mlx-preflight fit qwen2.5-coder-7b --budget-gb 16 "
+        "--keep max_seq_length --write ./run"
+    )(fit)
+
+
+def estimate(
+    model: Model,
+    batch_size: Batch = 4,
+    max_seq_length: Length = 2048,
+    num_layers: Layers = 16,
+    rank: Rank = 8,
+    lora_keys: Keys = None,
+    grad_checkpoint: Checkpoint = False,
+    bits: Bits = None,
+    group_size: Group = None,
+    dtype: Dtype = None,
+    optimizer: Optimizer = "adam",
+    grad_accumulation_steps: Accumulate = 1,
+    backend: Backend = None,
+    inference: Inference = False,
+    prompt_tokens: Prompt = 2048,
+    generate_tokens: Generate = 128,
+    kv_bits: KvBits = None,
+    budget_gb: Budget = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw memory over the step: .svg, .png or .pdf.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict the peak memory of a run from the model's config; nothing is run or downloaded.
+
+    The exit code is 1 when the upper end of the prediction is over --budget-gb.
+    """
+    source, settings = _read(model, locals())
+    budget = _bytes(budget_gb)
+    with _progress(f"tracing {source.name}", quiet=as_json):
+        from mlx_preflight.memory.predict import predict
+
+        found = predict(source.config, settings)
+    if plot is not None:
+        from mlx_preflight.memory import plot as plots
+
+        plots.step(found, plot, f"{source.name}, {settings.backend}, simulated")
+    if as_json:
+        _print(_document(source, found, budget))
+    else:
+        from mlx_preflight.report import memory_screen
+
+        memory_screen.show_prediction(source, found, budget)
+    raise typer.Exit(1 if budget is not None and found.peak_high_bytes > budget else 0)
+
+
+def measure(
+    model: Model,
+    batch_size: Batch = 1,
+    max_seq_length: Length = 256,
+    num_layers: Layers = 16,
+    rank: Rank = 8,
+    lora_keys: Keys = None,
+    grad_checkpoint: Checkpoint = False,
+    bits: Bits = None,
+    group_size: Group = None,
+    dtype: Dtype = None,
+    optimizer: Optimizer = "adam",
+    grad_accumulation_steps: Accumulate = 1,
+    backend: Backend = None,
+    inference: Inference = False,
+    prompt_tokens: Prompt = 256,
+    generate_tokens: Generate = 32,
+    kv_bits: KvBits = None,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Training steps.")] = 3,
+    memory_limit_gb: Annotated[
+        float | None, typer.Option("--memory-limit-gb", help="Kill the run above this.")
+    ] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout-s", min=1)] = 1800,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Even where the folder has weights.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run MLX-LM's trainer, or its generation, in a fresh child and report what it took.
+
+    Without weights of the model on this machine they are random: their memory is the same.
+    """
+    from mlx_preflight.memory import calibration
+    from mlx_preflight.memory import measure as measuring
+    from mlx_preflight.memory.predict import predict
+
+    source, settings = _read(model, locals())
+    here = calibration.backend()
+    if settings.backend != here:
+        raise EstimateError("backend", settings.backend, f"{here}, the one of this machine")
+    with _progress(f"measuring {source.name}", quiet=as_json):
+        predicted = predict(source.config, settings)
+        found = measuring.measure(
+            source.config,
+            settings,
+            steps=steps,
+            timeout_s=timeout_s,
+            memory_limit_bytes=_bytes(memory_limit_gb, "memory-limit-gb"),
+            weights=None if random_weights else source.folder,
+        )
+    if as_json:
+        weights = "random" if random_weights or source.folder is None else str(source.folder)
+        _print(
+            {
+                **dataclasses.asdict(found),
+                "predicted_bytes": predicted.peak_bytes,
+                "settings": dataclasses.asdict(settings),
+                "model": source.name,
+                "weights": weights,
+            }
+        )
+    else:
+        from mlx_preflight.report import memory_screen
+
+        memory_screen.show_measured(source, found, predicted)
+
+
+def fit(
+    model: Model,
+    budget_gb: Annotated[float, typer.Option("--budget-gb", help="Memory in GB (10^9 bytes).")],
+    batch_size: Batch = 4,
+    max_seq_length: Length = 2048,
+    num_layers: Layers = 16,
+    rank: Rank = 8,
+    lora_keys: Keys = None,
+    grad_checkpoint: Checkpoint = False,
+    bits: Bits = None,
+    group_size: Group = None,
+    dtype: Dtype = None,
+    optimizer: Optimizer = "adam",
+    grad_accumulation_steps: Accumulate = 1,
+    backend: Backend = None,
+    keep: Annotated[
+        str, typer.Option("--keep", help="What not to give up: max_seq_length,rank,…")
+    ] = "",
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Folder for lora_config.yaml and axolotl.yml.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the settings nearest to yours whose predicted upper end fits a budget.
+
+    The exit code is 1 when nothing fits; the smallest settings and their need are shown.
+    """
+    from mlx_preflight.memory import fit as fitting
+
+    source, settings = _read(model, locals())
+    budget = _bytes(budget_gb) or 0
+    names = [name.strip().replace("-", "_") for name in keep.split(",") if name.strip()]
+    with _progress("searching", quiet=as_json) as status:
+        found = fitting.fit(
+            source.config, settings, budget, keep=names, note=getattr(status, "update", print)
+        )
+    written: Sequence[Path] = ()
+    if write is not None and found.fits:
+        from mlx_preflight.memory import recipes
+        from mlx_preflight.report.memory_screen import gb, in_words
+
+        best = found.fits[0]
+        head = (
+            f"{in_words(best.settings)}: predicted peak {gb(best.prediction.peak_bytes)}, at most "
+            f"{gb(best.prediction.peak_high_bytes)} on {settings.backend} (simulated)"
+        )
+        written = recipes.write(write, source.name, best.settings, source.config, head)
+    if as_json:
+        _print(
+            {
+                "budget_bytes": budget,
+                "fits": [_fit_document(item, budget) for item in found.fits],
+                "smallest_bytes": found.smallest.peak_high_bytes,
+                "written": [str(path) for path in written],
+            }
+        )
+    else:
+        from mlx_preflight.report import memory_screen
+
+        memory_screen.show_fits(found, budget, written)
+    raise typer.Exit(0 if found.fits else 1)
+
+
+def _read(model: str, given: dict[str, Any]) -> tuple[Source, Settings]:
+    """Return the model and the run that a command line asks for."""
+    from mlx_preflight.memory import source
+    from mlx_preflight.memory.settings import Settings
+
+    found = source.find(model)
+    stored = found.config.get("quantization")
+    stored = stored if isinstance(stored, dict) else {}
+    bits = given["bits"] if given["bits"] is not None else stored.get("bits", 4)
+    if given["backend"] is None:
+        from mlx_preflight.memory import calibration
+
+        given["backend"] = calibration.backend()
+    keys = given["lora_keys"]
+    names = {item.name for item in dataclasses.fields(Settings)}
+    chosen = {name: value for name, value in given.items() if name in names}
+    chosen |= {
+        "bits": None if bits == UNQUANTIZED else bits,
+        "group_size": given["group_size"] or stored.get("group_size", 64),
+        "dtype": given["dtype"]
+        or str(found.config.get("dtype") or found.config.get("torch_dtype") or "bfloat16"),
+        "keys": tuple(key.strip() for key in keys.split(",")) if keys else None,
+    }
+    return found, Settings(**chosen)
+
+
+def _bytes(size_gb: float | None, name: str = "budget-gb") -> int | None:
+    if size_gb is None:
+        return None
+    if not 0 < size_gb < 1e6:  # noqa: PLR2004  (a petabyte; also refuses nan)
+        raise EstimateError(name, size_gb, "a number of GB above 0")
+    return int(size_gb * 1e9)
+
+
+def _document(source: Source, found: Prediction, budget: int | None) -> dict[str, Any]:
+    from mlx_preflight.memory.working_sets import WORKING_SETS
+
+    document = dataclasses.asdict(found)
+    del document["timeline"]
+    return {
+        **document,
+        "model": source.name,
+        "origin": source.origin,
+        "evidence": "simulated",
+        "download_bytes": source.download_bytes,
+        "headroom_bytes": None if budget is None else budget - found.peak_high_bytes,
+        "macs": [
+            {"ram_gb": ram, "working_set_bytes": size, "headroom_bytes": size - high}
+            for high in [found.peak_high_bytes]
+            for ram, size in WORKING_SETS.items()
+        ],
+    }
+
+
+def _fit_document(item: Fit, budget: int) -> dict[str, Any]:
+    return {
+        "settings": dataclasses.asdict(item.settings),
+        "peak_bytes": item.prediction.peak_bytes,
+        "peak_high_bytes": item.prediction.peak_high_bytes,
+        "headroom_bytes": budget - item.prediction.peak_high_bytes,
+        "given_up": list(item.given_up),
+        "cost": item.cost,
+    }
+
+
+def _progress(text: str, *, quiet: bool) -> Any:
+    from rich.console import Console
+
+    return Console(file=sys.stderr, quiet=quiet).status(text)
+
+
+def _print(document: object) -> None:
+    typer.echo(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))
