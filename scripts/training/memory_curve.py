@@ -31,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         found = source.find(options.model)
-        peaks = {}
+        peaks: dict[str, list[predict.Prediction]] = {}
         for checkpointed in (False, True):
             name = f"checkpointing {'on' if checkpointed else 'off'}"
             peaks[name] = []

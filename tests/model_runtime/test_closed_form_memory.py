@@ -77,5 +77,3 @@ def test_an_unknown_layout_is_refused() -> None:
     """A model that is laid out differently gets no number at all."""
     with pytest.raises(PreflightError, match="mamba"):
         closed_form.estimate_training({**Q7, "model_type": "mamba"})
-    assert closed_form.published_config("someone/else") is None
-    assert closed_form.published_bytes("someone/else") is None

@@ -45,6 +45,8 @@ def _model(job: dict[str, Any], settings: Settings) -> Any:
         from mlx_lm.utils import load_model  # noqa: PLC0415
 
         model, _ = load_model(Path(job["weights"]))
+        if settings.bits and "quantization" not in job["config"]:
+            architecture.quantize(model, settings)
     else:
         model = architecture.build(job["config"], settings)
     mx.eval(model.parameters())

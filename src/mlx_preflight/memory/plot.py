@@ -65,7 +65,13 @@ def curve(
         axes.fill_between(lengths, low, high, alpha=0.15, color=line[0].get_color())
     for name, size in limits.items():
         axes.axhline(size / 1e9, linestyle="--", linewidth=1, color="gray")
-        axes.annotate(name, (lengths[0], size / 1e9), xytext=(0, 3), textcoords="offset points")
+        axes.annotate(
+            name,
+            (0.6, size / 1e9),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+        )
     axes.set(xlabel="tokens of a row", ylabel="peak, GB (10⁹ bytes)", title=title)
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", frameon=False)

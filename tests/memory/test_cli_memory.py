@@ -1,0 +1,174 @@
+"""estimate, measure and fit as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mlx_preflight.cli import app
+from mlx_preflight.errors import PreflightError
+from mlx_preflight.memory import known, source
+from mlx_preflight.memory.working_sets import WORKING_SETS
+from mlx_preflight.model.location import EMBEDDED_FOLDER
+
+ONE = ("--batch-size", "1", "--max-seq-length", "512", "--backend", "metal")
+SMALL = ("embedded", "--batch-size", "1", "--max-seq-length", "128", "--num-layers", "4")
+
+
+def call(*arguments: str) -> tuple[int, str]:
+    """Run a command that must not raise, and return exit code and output."""
+    done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    return done.exit_code, done.stdout
+
+
+def refuse(*arguments: str) -> str:
+    """Run a command that must end in the package's own error, and return its message."""
+    done = CliRunner().invoke(app, list(arguments))
+    assert isinstance(done.exception, PreflightError), done.output
+    assert done.exception.exit_code == 2
+    return str(done.exception)
+
+
+def test_an_estimate_is_one_document_with_the_promised_keys() -> None:
+    """Programs find peak, interval, counts, breakdown, settings and headroom."""
+    code, out = call("estimate", "qwen2.5-coder-7b", *ONE, "--budget-gb", "16", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["peak_low_bytes"] < found["peak_bytes"] < found["peak_high_bytes"]
+    assert found["parameters"] == 7_615_616_512
+    assert found["trainable_parameters"] == 11_534_336
+    assert found["headroom_bytes"] == 16 * 10**9 - found["peak_high_bytes"]
+    assert sum(found["breakdown_bytes"].values()) == found["peak_bytes"]
+    assert (found["backend"], found["evidence"]) == ("metal", "simulated")
+    assert found["download_bytes"] == 15_231_233_024
+    assert [mac["ram_gb"] for mac in found["macs"]] == [*WORKING_SETS]
+    assert found["settings"]["max_seq_length"] == 512
+
+
+def test_people_read_what_fits_where() -> None:
+    """The table names peak, parts, counts, budget and Macs; over the budget exits 1."""
+    code, out = call("estimate", "qwen2.5-coder-7b", *ONE, "--budget-gb", "6")
+    assert code == 1
+    for text in ("simulated", "weights", "7,615,616,512", "does not fit", "Mac, 16 GB", "download"):
+        assert text in out
+
+
+def test_generation_grows_with_its_cache() -> None:
+    """A longer prompt needs more, a quantized cache less."""
+
+    def peak(*more: str) -> int:
+        arguments = ("estimate", "llama-3.2-1b", "--inference", "--backend", "metal", "--json")
+        document: dict[str, Any] = json.loads(call(*arguments, *more)[1])
+        assert document["trainable_parameters"] == 0
+        return int(document["peak_bytes"])
+
+    assert peak("--prompt-tokens", "512") < peak("--prompt-tokens", "4096")
+    long = ("--prompt-tokens", "64", "--generate-tokens", "20000")
+    assert peak(*long, "--kv-bits", "4") < peak(*long)
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    """The SVG holds the categories and the peak; another suffix is refused."""
+    path = tmp_path / "step.svg"
+    assert call("estimate", *SMALL, "--plot", str(path))[0] == 0
+    assert path.read_text(encoding="utf-8").startswith("<?xml")
+    done = CliRunner().invoke(app, ["estimate", *SMALL, "--plot", str(tmp_path / "step.gif")])
+    assert ".svg" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("estimate", "qwen2.5-coder-7"), "did you mean 'qwen2.5-coder-7b'"),
+        (("estimate", "./nowhere"), "no such file"),
+        (("estimate", *SMALL, "--optimizer", "adem"), "adem"),
+        (("estimate", *SMALL, "--budget-gb", "0"), "budget-gb"),
+        (("estimate", *SMALL, "--bits", "7"), "bits"),
+        (("estimate", *SMALL[:-2], "--num-layers", "99"), "99"),
+        (("estimate", "embedded", "--max-seq-length", "9999999"), "9999999"),
+        (("estimate", *SMALL, "--group-size", "48"), "48"),
+        (("estimate", *SMALL, "--dtype", "int8"), "int8"),
+        (("estimate", *SMALL, "--lora-keys", "self_attn.nothing"), "self_attn.nothing"),
+        (("fit", *SMALL, "--budget-gb", "1", "--keep", "speed"), "speed"),
+        (("fit", *SMALL, "--budget-gb", "-1"), "budget-gb"),
+        (("measure", *SMALL, "--memory-limit-gb", "0"), "memory-limit-gb"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(arguments: tuple[str, ...], said: str) -> None:
+    """Field, value and what is allowed stand in the message; the exit code is 2."""
+    assert said in refuse(*arguments)
+
+
+def test_measuring_on_another_backend_is_refused() -> None:
+    """A measurement is only possible where it is made."""
+    other = "cuda" if sys.platform == "darwin" else "metal"
+    assert other in refuse("measure", *SMALL, "--backend", other)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"model_type": ', b"\xff\xfe", b"{}"])
+def test_a_config_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Empty, truncated, binary and meaningless configs end in a message, not a traceback."""
+    (tmp_path / "config.json").write_bytes(content)
+    done = CliRunner().invoke(app, ["estimate", str(tmp_path)])
+    assert isinstance(done.exception, PreflightError), done.exception
+    assert "config" in str(done.exception) or "model_type" in str(done.exception)
+
+
+def test_a_config_file_and_its_folder_are_the_same_model() -> None:
+    """A folder is read through its config.json; the size of its weights is known."""
+    folder, file = source.find(str(EMBEDDED_FOLDER)), source.find(
+        str(EMBEDDED_FOLDER / "config.json")
+    )
+    assert folder.config == file.config == source.find("embedded").config
+    assert folder.folder == EMBEDDED_FOLDER
+    assert folder.download_bytes == (EMBEDDED_FOLDER / "model.safetensors").stat().st_size
+
+
+def test_an_unreachable_hub_names_the_built_in_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offline, a hub id is blocked with what can be asked instead."""
+    code = (
+        "from mlx_preflight.memory import source\n"
+        "from mlx_preflight.errors import BlockedError\n"
+        "try:\n    source.find('nobody/nothing')\n"
+        "except BlockedError as error:\n    print(error.hint)\n"
+    )
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "qwen2.5-coder-7b" in done.stdout
+
+
+def test_built_in_models_are_found_by_either_name() -> None:
+    """Every entry has a source, a unique name, and is found by name and hub id in any case."""
+    models = known.models()
+    assert len({item.name for item in models}) == len(models) >= 28
+    for item in models:
+        assert known.find(item.name) is known.find(item.repository.upper()) is item
+        assert item.source
+    assert known.find("qwen") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("item", known.models(), ids=lambda item: item.name)
+def test_built_in_counts_are_those_of_the_traced_model(item: known.Known) -> None:
+    """The lazily built model has exactly the parameters that its checkpoint is known for."""
+    arguments = ("--batch-size", "1", "--max-seq-length", "64", "--backend", "metal", "--json")
+    found = json.loads(call("estimate", item.name, *arguments)[1])
+    assert found["parameters"] == item.parameters
+
+
+@pytest.mark.slow
+def test_a_measurement_stands_beside_its_prediction() -> None:
+    """The real trainer ran; the prediction is within ten percent of what it took."""
+    code, out = call("measure", *SMALL, "--steps", "2", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["predicted_bytes"] == pytest.approx(found["peak_bytes"], rel=0.1)
+    assert found["process_peak_bytes"] > found["peak_bytes"]
+    assert len(found["step_s"]) == 2
+    assert "predicted" in call("measure", *SMALL, "--steps", "2")[1]
