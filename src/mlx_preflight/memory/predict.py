@@ -58,10 +58,14 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
             field, the value and what is allowed.
         UntraceableError: MLX cannot export this model, and nothing else estimates it.
     """
+    import mlx.core as mx  # noqa: PLC0415
+
     started = time.perf_counter()
     validation.check_settings(settings)
     validation.check_config(config, settings)
-    subject = subjects.build(config, settings)
+    # Elsewhere than on the CPU, MLX would trace that machine's kernels, not the backend's.
+    with mx.stream(mx.cpu):
+        subject = subjects.build(config, settings)
     found = simulation.highest(subject.steps, settings.backend)
     parts = breakdown(found, architecture.vocabulary(config), subject.trained_shapes)
     parts.add("adapters", subject.untraced_bytes)

@@ -111,17 +111,6 @@ def _slice_update(machine: Machine, node: Node) -> None:
     machine.dispatches += 1
 
 
-def _contiguous(machine: Machine, node: Node) -> None:
-    source, out = node.inputs[0], node.outputs[0]
-    layout = machine.layout[source]
-    fits = machine.buffer[source].nbytes <= machine.graph.nbytes(out) + rules.DONATION_EXTRA
-    if fits and (layout.row or (bool(node.state and node.state[0]) and layout.col)):
-        machine.donate(out, source)
-    else:
-        machine.fresh(out)
-        machine.dispatches += 1
-
-
 def _binary(machine: Machine, node: Node) -> None:
     a, b = node.inputs
     out = node.outputs[0]
@@ -318,7 +307,6 @@ _TABLE: dict[str, Callable[[Machine, Node], None]] = {
     "CustomTransforms": _pass_last,
     "AsType": _astype,
     "Full": _full,
-    "Contiguous": _contiguous,
     "Select": _select,
     "Compiled": _compiled,
     "Softmax": _softmax,
