@@ -20,6 +20,8 @@ from mlx_preflight.result import write_text as write
 SCHEMA = 1
 FOLDER = Path("docs", "training")
 MAX_DOCUMENT_BYTES = 1_000_000
+CURVE = Path("memory_curve.svg")
+"""Picture of the predicted peak against the length of the rows; its figures lie beside it."""
 
 _LOCAL = ("location", "recommended_working_set")
 """Measurements that only mean something on the machine itself."""
@@ -69,7 +71,7 @@ def record(document: Document, project: Path, state: Path) -> None:
             f"the result of {result.id} has an ERROR, so it is no evidence",
             hint=f"nox -s {document.session}",
         )
-    write_json(document.evidence(project), _evidence(result, state))
+    write_json(document.evidence(project), _evidence(result, state) | _curve(document, project))
     write(document.path(project), expected(document, project))
 
 
@@ -116,6 +118,14 @@ def disagreement(document: Document, project: Path) -> str:
     if len(found) != len(wanted):
         return f"{name} has {len(found)} lines, the evidence gives {len(wanted)}"
     return ""
+
+
+def _curve(document: Document, project: Path) -> dict[str, Any]:
+    """Return the figures of the curve that scripts/training/memory_curve.py drew, if it did."""
+    path = project / FOLDER / CURVE.with_suffix(".json")
+    if document.session != "ac6-memory" or not path.is_file():
+        return {}
+    return {"curve": read_json(path)}
 
 
 def _evidence(result: SessionResult, state: Path) -> dict[str, Any]:
@@ -251,6 +261,8 @@ def _memory(data: Mapping[str, Any]) -> Iterator[str]:
         "11.8 GB there."
     )
     yield ""
+    if "curve" in data:
+        yield from _peaks(data["curve"])
     yield "## Predicted and measured on this machine"
     yield ""
     yield "| run | predicted | measured | error |"
@@ -280,6 +292,31 @@ def _target(data: Mapping[str, Any]) -> Iterator[str]:
         f"Metal: {_gb(estimate)} for training ({_gb(low)} to {_gb(high)}), **simulated** from "
         "the traced graph, nothing was run"
     )
+
+
+def _peaks(curve: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the curve as picture and table."""
+    yield "## Peak against row length"
+    yield ""
+    yield (
+        f"{curve['model']}, 4 bit, batch size 1, 16 layers, rank 8, on {curve['backend']}: "
+        f"**{curve['evidence']}** on {curve['date']} from the traced graph, nothing was run. In "
+        "parentheses the interval."
+    )
+    yield ""
+    yield f"![peak memory against row length]({CURVE})"
+    yield ""
+    names = sorted(curve["peaks"])
+    yield f"| tokens of a row | {' | '.join(names)} |"
+    yield "|---|" + "---|" * len(names)
+    for number, length in enumerate(curve["row_tokens"]):
+        cells = (curve["peaks"][name][number] for name in names)
+        shown = " | ".join(
+            f"{_gb(item['peak_bytes'])} ({_gb(item['low_bytes'])} to {_gb(item['high_bytes'])})"
+            for item in cells
+        )
+        yield f"| {length} | {shown} |"
+    yield ""
 
 
 def _samples(data: Mapping[str, Any], name: str) -> list[float]:
