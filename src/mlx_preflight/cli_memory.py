@@ -225,7 +225,8 @@ def fit(
     written: Sequence[Path] = ()
     if write is not None and found.fits:
         from mlx_preflight.memory import recipes
-        from mlx_preflight.report.memory_screen import gb, in_words
+        from mlx_preflight.memory.settings import in_words
+        from mlx_preflight.report.memory_screen import gb
 
         best = found.fits[0]
         head = (

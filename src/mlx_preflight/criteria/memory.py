@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from mlx_preflight.criteria import documented, script
 from mlx_preflight.criteria.profiling import Facts, estimate, gather
 from mlx_preflight.criteria.subject import failed, gb, text
-from mlx_preflight.memory import calibration, known
+from mlx_preflight.memory import calibration, fit, known
 from mlx_preflight.memory.calibration import Point
 from mlx_preflight.memory.predict import Prediction
+from mlx_preflight.memory.settings import in_words
 from mlx_preflight.model.exchange import Memory, TrainingReport
 from mlx_preflight.plan import EMBEDDED
 from mlx_preflight.report import training_documents
@@ -191,11 +192,32 @@ def ac6_7(facts: Facts) -> Outcome:
     budget = facts.context.budget_bytes
     resident = 0 if facts.estimate is not None else facts.measured_training().memory.rss_bytes
     needed, what = max((size, "active peak"), (resident, "process peak"))
+    fits = needed <= budget
     return Outcome(
-        Status.PASS if needed <= budget else Status.FAIL,
+        Status.PASS if fits else Status.FAIL,
         f"{what} {gb(needed)}, budget {gb(budget)} ({how})",
         evidence,
         (Measurement("needed_bytes", needed, "bytes", limit=f"<= {budget}"),),
+        remedy="" if fits else _settings_that_fit(facts),
+    )
+
+
+def _settings_that_fit(facts: Facts) -> str:
+    """Return the nearest settings that are predicted to fit, or how far the smallest is away."""
+    config, settings = facts.wanted()
+    found = fit.fit(config, settings, facts.context.budget_bytes)
+    command = (
+        f"`mlx-preflight fit {facts.context.model} "
+        f"--budget-gb {facts.context.budget_bytes / 1e9:g} --write ./run`"
+    )
+    if not found.fits:
+        least = found.smallest
+        size = gb(least.peak_high_bytes)
+        return f"no settings fit: {in_words(least.settings)} still needs {size}; see {command}"
+    best = found.fits[0]
+    return (
+        f"{in_words(best.settings)} needs at most {gb(best.prediction.peak_high_bytes)} "
+        f"(simulated); {command} writes its config"
     )
 
 

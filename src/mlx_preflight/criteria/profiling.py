@@ -78,6 +78,13 @@ class Facts:
             raise ResultError("the predictor was not calibrated")
         return self.points
 
+    def wanted(self) -> tuple[Mapping[str, Any], Settings]:
+        """Return the model's config and the settings of the training run that was judged."""
+        if self.estimate is not None and (found := known.find(self.context.model)):
+            return found.config, self.estimate.settings
+        config = self.subject.ready[1].config
+        return config, calibration.settings_of(config, self.measured_training())
+
     def training_bytes(self) -> tuple[int, Evidence | None, str]:
         """Return the training peak in bytes, how it is known, and that in words."""
         if self.estimate is not None:

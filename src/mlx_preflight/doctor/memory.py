@@ -62,5 +62,9 @@ def _within(found: SessionResult) -> Finding:
         return Finding("memory", Severity.GOOD, saw, "training memory was within the budget")
     severity = Severity.PROBLEM if check.status is Status.FAIL else Severity.UNKNOWN
     return Finding(
-        "memory", severity, saw, "training does not fit, or is not known to", remedies.OVER_BUDGET
+        "memory",
+        severity,
+        saw,
+        "training does not fit, or is not known to",
+        check.remedy or remedies.OVER_BUDGET,
     )

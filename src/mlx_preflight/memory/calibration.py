@@ -68,7 +68,13 @@ def of_run(config: Mapping[str, Any], run: TrainingReport) -> Point:
     Raises:
         PreflightError: The model cannot be predicted.
     """
-    settings = Settings(
+    settings = settings_of(config, run)
+    return Point("AC6's run", predict.predict(config, settings).peak_bytes, run.memory.peak_bytes)
+
+
+def settings_of(config: Mapping[str, Any], run: TrainingReport) -> Settings:
+    """Return the settings of a measured run, on this machine's backend."""
+    return Settings(
         batch_size=run.batch_size,
         max_seq_length=run.row_tokens,
         num_layers=run.layers,
@@ -78,7 +84,6 @@ def of_run(config: Mapping[str, Any], run: TrainingReport) -> Point:
         dtype=_dtype(config),
         backend=backend(),
     )
-    return Point("AC6's run", predict.predict(config, settings).peak_bytes, run.memory.peak_bytes)
 
 
 def _dtype(config: Mapping[str, Any]) -> str:

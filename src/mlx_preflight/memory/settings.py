@@ -63,3 +63,17 @@ class Settings:
         limit; the last token is only a target.
         """
         return self.max_seq_length
+
+
+def in_words(settings: Settings) -> str:
+    """Return the settings as a person would say them."""
+    weights = f"{settings.bits} bit" if settings.bits else settings.dtype
+    if settings.inference:
+        return f"{settings.prompt_tokens} + {settings.generate_tokens} tokens, {weights}"
+    layers = "all" if settings.num_layers < 0 else str(settings.num_layers)
+    return (
+        f"{settings.batch_size} x {settings.max_seq_length} tokens"
+        f"{f' x {settings.grad_accumulation_steps}' * (settings.grad_accumulation_steps > 1)}, "
+        f"{layers} layers, rank {settings.rank}, {weights}, "
+        f"checkpointing {'on' if settings.grad_checkpoint else 'off'}"
+    )

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlx_preflight.memory.settings import in_words
 from mlx_preflight.memory.working_sets import WORKING_SETS
 from mlx_preflight.report.screen import plain
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from mlx_preflight.memory.fit import Search
     from mlx_preflight.memory.measure import Measured
     from mlx_preflight.memory.predict import Prediction
-    from mlx_preflight.memory.settings import Settings
     from mlx_preflight.memory.source import Source
 
 
@@ -100,20 +100,6 @@ def show_fits(found: Search, budget_bytes: int, written: Sequence[Path]) -> None
     console.print(table)
     for path in written:
         console.print(plain(f"wrote {path}"))
-
-
-def in_words(settings: Settings) -> str:
-    """Return the settings as a person would say them."""
-    weights = f"{settings.bits} bit" if settings.bits else settings.dtype
-    if settings.inference:
-        return f"{settings.prompt_tokens} + {settings.generate_tokens} tokens, {weights}"
-    layers = "all" if settings.num_layers < 0 else str(settings.num_layers)
-    return (
-        f"{settings.batch_size} x {settings.max_seq_length} tokens"
-        f"{f' x {settings.grad_accumulation_steps}' * (settings.grad_accumulation_steps > 1)}, "
-        f"{layers} layers, rank {settings.rank}, {weights}, "
-        f"checkpointing {'on' if settings.grad_checkpoint else 'off'}"
-    )
 
 
 def gb(size: float) -> str:
