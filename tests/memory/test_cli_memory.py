@@ -59,6 +59,7 @@ def test_people_read_what_fits_where() -> None:
         assert text in out
 
 
+@pytest.mark.slow
 def test_generation_grows_with_its_cache() -> None:
     """A longer prompt and a longer answer need more; nothing is trained."""
 

@@ -34,6 +34,7 @@ def test_what_fits_gives_up_nothing(whole: int) -> None:
     assert [(item.settings, item.given_up, item.cost) for item in found.fits] == [(WANTED, (), 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.75, 0.4, 0.25])
 def test_every_answer_fits_and_costs_what_it_says(whole: int, share: float) -> None:
     """The upper end is within the budget; answers come cheapest first; batches accumulate."""
@@ -70,6 +71,7 @@ def test_nothing_fits_says_how_far_the_smallest_is(whole: int) -> None:
     assert "needs" in done.output
 
 
+@pytest.mark.slow
 def test_the_reference_task_fits_sixteen_gigabytes() -> None:
     """Qwen2.5-Coder-7B in 4 bit fits 16 GB on Metal with whole rows of 2048 tokens."""
     arguments = ["fit", "qwen2.5-coder-7b", "--budget-gb", "16", "--backend", "metal", "--json"]

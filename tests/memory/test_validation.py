@@ -30,7 +30,12 @@ MOE: dict[str, Any] = {
         ({"num_attention_heads": 3, "num_key_value_heads": 1}, {}, "num_attention_heads", "128"),
         ({"num_attention_heads": 4, "num_key_value_heads": 3}, {}, "num_key_value_heads", "4"),
         ({}, {"max_seq_length": 5000}, "max_seq_length", "4096"),
-        ({}, {"inference": True, "prompt_tokens": 5000}, "prompt_tokens and generate_tokens", "4096"),
+        (
+            {},
+            {"inference": True, "prompt_tokens": 5000},
+            "prompt_tokens and generate_tokens",
+            "4096",
+        ),
         ({}, {"num_layers": 9}, "num_layers", "3 layers"),
         ({}, {"num_layers": -2}, "num_layers", "-1"),
         ({}, {"bits": 7}, "bits", "4"),

@@ -6,22 +6,19 @@ import statistics
 from collections.abc import Sequence
 
 from mlx_preflight.criteria import documented, script
-from mlx_preflight.criteria.profiling import Facts, estimate, gather
+from mlx_preflight.criteria.profiling import TARGET, Facts, gather
 from mlx_preflight.criteria.subject import failed, gb, text
-from mlx_preflight.memory import calibration, fit, known
+from mlx_preflight.memory import calibration, fit
 from mlx_preflight.memory.calibration import Point
 from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.memory.settings import in_words
 from mlx_preflight.model.exchange import Memory, TrainingReport
-from mlx_preflight.plan import EMBEDDED
 from mlx_preflight.report import training_documents
 from mlx_preflight.result import Measurement, Outcome, Status
 
 __all__ = ["Facts", "gather"]
 
 SCRIPT = "memory_profile.py"
-TARGET = next(item for item in known.models() if item.name == "qwen2.5-coder-7b")
-"""The plan's model, whose estimate stands beside what is measured on the embedded one."""
 
 
 def ac6_1(facts: Facts) -> Outcome:
@@ -103,8 +100,7 @@ def ac6_4(facts: Facts) -> Outcome:
     reason = f"training needs {gb(size)} at its peak ({how})"
     if facts.estimate is not None:
         measurements += _predicted(facts.estimate)
-    elif facts.context.model == EMBEDDED:
-        target = estimate(TARGET.config, facts.context.settings.train_tokens, "metal")
+    elif (target := facts.target) is not None:
         measurements += _predicted(target, "qwen2_5_coder_7b_")
         reason += (
             f"; {TARGET.repository} would need {gb(target.peak_bytes)} on Metal "

@@ -21,9 +21,12 @@ from mlx_preflight.memory.settings import Settings
 from mlx_preflight.model import runtime
 from mlx_preflight.model.exchange import Generation, TrainingReport
 from mlx_preflight.model.location import EMBEDDED_FOLDER
-from mlx_preflight.plan import Session
+from mlx_preflight.plan import EMBEDDED, Session
 from mlx_preflight.result import Evidence
 from mlx_preflight.runner import Context
+
+TARGET = next(item for item in known.models() if item.name == "qwen2.5-coder-7b")
+"""The plan's model, whose estimate stands beside what is measured on the embedded one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Facts:
         inference: Generation whose peak was taken.
         training: QLoRA run.
         estimate: Predicted training, for a hub model that is not here.
+        target: Predicted training of the plan's model, beside a run of the embedded one.
         points: Predictions beside measurements on this machine.
         failures: Why a part is missing: `subject`, `inference`, `training`, `calibration`.
     """
@@ -44,6 +48,7 @@ class Facts:
     training: TrainingReport | None = None
     estimate: Prediction | None = None
     points: tuple[Point, ...] = ()
+    target: Prediction | None = None
     failures: Mapping[str, PreflightError] = field(default_factory=dict)
 
     @property
@@ -143,7 +148,10 @@ def gather(session: Session, context: Context) -> Facts:
         points = (*points, calibration.of_run(files.config, training))
     except PreflightError as error:
         failures["training" if training is None else "calibration"] = error
-    return Facts(context, found, inference, training, None, points, failures)
+    target: Prediction | None = None
+    if context.model == EMBEDDED:
+        target = estimate(TARGET.config, settings.train_tokens, "metal")
+    return Facts(context, found, inference, training, None, points, target, failures)
 
 
 def _estimate(context: Context, failure: PreflightError) -> Prediction | None:
