@@ -150,7 +150,7 @@ def gather(session: Session, context: Context) -> Facts:
         failures["training" if training is None else "calibration"] = error
     target: Prediction | None = None
     if context.model == EMBEDDED:
-        target = estimate(TARGET.config, settings.train_tokens, "metal")
+        target = predict_run(TARGET.config, settings.train_tokens, "metal")
     return Facts(context, found, inference, training, None, points, target, failures)
 
 
@@ -158,10 +158,10 @@ def _estimate(context: Context, failure: PreflightError) -> Prediction | None:
     found = known.find(context.model)
     if found is None or not isinstance(failure, BlockedError):
         return None
-    return estimate(found.config, context.settings.train_tokens, calibration.backend())
+    return predict_run(found.config, context.settings.train_tokens, calibration.backend())
 
 
-def estimate(config: Mapping[str, Any], row_tokens: int, backend: str) -> Prediction:
+def predict_run(config: Mapping[str, Any], row_tokens: int, backend: str) -> Prediction:
     """Predict AC6's training run, which has one row and MLX-LM's defaults otherwise."""
     settings = Settings(batch_size=1, max_seq_length=row_tokens, bits=4, backend=backend)
     return predict.predict(config, settings)
