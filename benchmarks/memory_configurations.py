@@ -91,7 +91,7 @@ def _config(source: random.Random, family: str) -> dict[str, Any]:
 
 def _special(source: random.Random, family: str) -> dict[str, Any]:
     """Return the fields that one family needs."""
-    return {
+    fields: dict[str, dict[str, Any]] = {
         "gemma3_text": {
             "sliding_window": source.choice([64, 512]),
             "sliding_window_pattern": 2,
@@ -110,7 +110,8 @@ def _special(source: random.Random, family: str) -> dict[str, Any]:
             "layer_norm_eps": 1e-5,
             "use_parallel_residual": source.random() < 0.5,
         },
-    }.get(family, {})
+    }
+    return fields.get(family, {})
 
 
 def _settings(source: random.Random, family: str) -> Settings:

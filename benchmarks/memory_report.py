@@ -124,14 +124,18 @@ def markdown(document: dict[str, Any]) -> str:
     lines = [
         "# Accuracy of the memory predictor",
         "",
-        f"{len(document['rows'])} random configurations of seed {document['seed']}, each trained "
-        "in a fresh process by `mlx_lm.tuner.trainer.train` on the CPU backend; the seed was not "
-        "used while the rules were written. Error = predicted / measured - 1.",
+        (
+            f"{len(document['rows'])} random configurations of seed {document['seed']}, each "
+            "trained in a fresh process by `mlx_lm.tuner.trainer.train` on the CPU backend; the "
+            "seed was not used while the rules were written. Error = predicted / measured - 1."
+        ),
         "",
         f"Machine: {machine}. Versions: {document['versions']}.",
         "",
-        f"Measured above the interval: {found['over_interval']} rows; below it: "
-        f"{found['under_interval']}. Slowest prediction: {found['slowest_prediction_s']:.2f} s.",
+        (
+            f"Measured above the interval: {found['over_interval']} rows; below it: "
+            f"{found['under_interval']}. Slowest prediction: {found['slowest_prediction_s']:.2f} s."
+        ),
         "",
         "![predicted against measured](memory_accuracy.png)",
         "",

@@ -14,7 +14,7 @@ from memory.models import qwen, small
 from mlx_preflight.memory import architecture, fusion, generation, rules, trace
 from mlx_preflight.memory.settings import Settings
 
-FAMILIES = {
+FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": {},
     "gemma2": {"model_type": "gemma2", "head_dim": 32},
     "phi3": {"model_type": "phi3", "num_key_value_heads": 2},
@@ -26,7 +26,7 @@ FAMILIES = {
 def compiled_names(config: dict[str, Any], settings: Settings, path: Path) -> Counter[str]:
     """Return the fused kernels of the really compiled step, called on lazy arrays."""
     import mlx.core as mx
-    import mlx.nn as nn
+    from mlx import nn
     from mlx_lm.tuner.trainer import default_loss
 
     model = architecture.build(config, settings)

@@ -50,7 +50,7 @@ def _cast(parameters: Any, dtype: Any) -> Any:
 
 def quantize(model: Any, settings: Settings) -> None:
     """Quantize as `mlx_lm.convert` does: every layer that can be and whose width fits."""
-    import mlx.nn as nn  # noqa: PLC0415
+    from mlx import nn  # noqa: PLC0415
 
     own = getattr(model, "quant_predicate", None)
 
@@ -78,7 +78,7 @@ def adapt(model: Any, settings: Settings) -> None:
 
 def optimizer(model: Any, settings: Settings, *, initialised: bool = True) -> Any:
     """Return the optimizer with its state for the trainable parameters."""
-    import mlx.optimizers as optimizers  # noqa: PLC0415
+    from mlx import optimizers  # noqa: PLC0415
 
     made = getattr(optimizers, OPTIMIZERS[settings.optimizer])(learning_rate=1e-5)
     if initialised:

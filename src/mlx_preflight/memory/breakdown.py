@@ -22,6 +22,9 @@ CATEGORIES = (
 SAMPLES = 120
 """Points of the timeline; each is the highest moment of its share of the step."""
 
+_SCORES_DIMENSIONS = 4
+"""Attention scores are batch x heads x queries x keys, or more with grouped heads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
@@ -103,7 +106,11 @@ class _Categories:
         shape, step = self._graph.shapes[array], self._found.step
         if self._is_logits(array):
             return "logits and loss"
-        if len(shape) > 3 and step.queries > 1 and shape[-2:] == (step.queries, step.keys):
+        if (
+            len(shape) >= _SCORES_DIMENSIONS
+            and step.queries > 1
+            and shape[-2:] == (step.queries, step.keys)
+        ):
             return "attention scores"
         place = self._place.get(array)
         if place is None:

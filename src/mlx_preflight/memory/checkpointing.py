@@ -9,6 +9,7 @@ so the chain of layers is walked back here by hand. mlx_lm wraps every layer of 
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,7 @@ def _stand_in(result: Any, layer: Any, arguments: Any, keywords: Any) -> Any:
 
 
 def _check_chain(calls: list[_Call]) -> None:
-    for before, after in zip(calls, calls[1:], strict=False):
+    for before, after in itertools.pairwise(calls):
         if after.arguments[0] is not before.result:
             raise UsageError(
                 f"grad_checkpoint with {type(after.layer).__module__}: its layers do not form a "

@@ -84,28 +84,31 @@ class _Fuser:
             self.readers.setdefault(read, []).append(twin)
         return copy
 
-    def merge(self, start: int, members: set[int]) -> None:
-        """Replace the members by one node at the place of `start`."""
-        kept = self.kept
-        read: list[int] = []
+    def _walk(self, array: int, members: set[int]) -> tuple[list[int], list[int]]:
+        """Return the members below an array, inputs first, and what they read from outside."""
         order: list[int] = []
+        read: list[int] = []
         seen: set[int] = set()
 
         def visit(array: int) -> None:
-            index = self.producer.get(array)
-            if index is None or index not in members:
-                if array not in seen:
-                    seen.add(array)
-                    read.append(array)
-                return
             if array in seen:
                 return
             seen.add(array)
-            for item in kept[index].inputs:
+            index = self.producer.get(array)
+            if index is None or index not in members:
+                read.append(array)
+                return
+            for item in self.kept[index].inputs:
                 visit(item)
             order.append(index)
 
-        visit(kept[start].outputs[0])
+        visit(array)
+        return order, read
+
+    def merge(self, start: int, members: set[int]) -> None:
+        """Replace the members by one node at the place of `start`."""
+        kept = self.kept
+        order, read = self._walk(kept[start].outputs[0], members)
         results = [kept[index].outputs[0] for index in order]
         wrote = [a for a in results[:-1] if a in self.outputs] + [results[-1]]
         names = tuple(kept[index].name for index in order)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx_preflight.memory import stand_ins
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.simulation import Step
 from mlx_preflight.memory.trace import export, fill, kernels, leaves

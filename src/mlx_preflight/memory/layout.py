@@ -6,7 +6,7 @@ Rules of mlx/backend/common (common.cpp, slicing.cpp, broadcasting.cpp, utils.h;
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,24 +178,24 @@ def _fitting_strides(source: Layout, shape: tuple[int, ...]) -> tuple[int, ...] 
     return tuple(found)
 
 
-def view_of(name: str, source: Layout, shape: tuple[int, ...], state: Sequence[Any]) -> Any:
+_VIEWS: dict[str, Callable[[Layout, tuple[int, ...], Sequence[Any]], Layout | None]] = {
+    **dict.fromkeys(("Reshape", "Flatten", "Unflatten"), lambda x, shape, _: reshape(x, shape)),
+    **dict.fromkeys(("Broadcast", "BroadcastAxes"), lambda x, shape, _: broadcast(x, shape)),
+    **dict.fromkeys(("Copy", "StopGradient"), lambda x, *_: x),
+    "Transpose": lambda x, shape, state: transpose(x, shape, state[0]),
+    "ExpandDims": lambda x, shape, state: expand_dims(x, shape, state[0]),
+    "Squeeze": lambda x, shape, state: squeeze(x, shape, state[0]),
+    "Slice": lambda x, shape, state: cut(x, shape, state[2]),
+}
+
+
+def view_of(
+    name: str, source: Layout, shape: tuple[int, ...], state: Sequence[Any]
+) -> Layout | None:
     """Return the layout of the first result of a primitive that never moves data.
 
     Returns:
         A layout; None when `name` is not such a primitive, or when this input makes it copy.
     """
-    if name in {"Reshape", "Flatten", "Unflatten"}:
-        return reshape(source, shape)
-    if name == "Transpose":
-        return transpose(source, shape, state[0])
-    if name in {"Broadcast", "BroadcastAxes"}:
-        return broadcast(source, shape)
-    if name == "ExpandDims":
-        return expand_dims(source, shape, state[0])
-    if name == "Squeeze":
-        return squeeze(source, shape, state[0])
-    if name == "Slice":
-        return cut(source, shape, state[2])
-    if name in {"Copy", "StopGradient"}:
-        return source
-    return None
+    view = _VIEWS.get(name)
+    return view(source, shape, state) if view else None

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mlx_preflight.memory import layout as layouts
-from mlx_preflight.memory import metal
-from mlx_preflight.memory import rules
+from mlx_preflight.memory import metal, rules
 from mlx_preflight.memory.graph import Node
 from mlx_preflight.memory.layout import Layout
 from mlx_preflight.memory.liveness import Machine
@@ -123,11 +122,11 @@ def _binary(machine: Machine, node: Node) -> None:
         machine.allocate(out, machine.graph.itemsizes[out])
         return
     if la.data_size == 1 and lb.contiguous:
-        candidates, model = (b,), b
+        candidates, model = [b], b
     elif lb.data_size == 1 and la.contiguous:
-        candidates, model = (a,), a
+        candidates, model = [a], a
     elif (la.row and lb.row) or (la.col and lb.col):
-        candidates, model = (a, b), a
+        candidates, model = [a, b], a
     else:
         _general(machine, node, out)
         return
@@ -293,8 +292,10 @@ def _concatenate(machine: Machine, node: Node) -> None:
 
 _TABLE: dict[str, Callable[[Machine, Node], None]] = {
     **dict.fromkeys(
-        "Reshape Flatten Unflatten Transpose Broadcast BroadcastAxes ExpandDims Squeeze Slice "
-        "Copy StopGradient".split(),
+        (
+            *("Reshape", "Flatten", "Unflatten", "Transpose", "Broadcast", "BroadcastAxes"),
+            *("ExpandDims", "Squeeze", "Slice", "Copy", "StopGradient"),
+        ),
         _view,
     ),
     **dict.fromkeys(rules.UNARY, _unary),

@@ -42,15 +42,66 @@ FUSION_ARRAYS = 24
 """mlx/compile.cpp `max_compile_arrays`."""
 
 UNARY = frozenset(
-    "Abs ArcCos ArcCosh ArcSin ArcSinh ArcTan ArcTanh AsType Ceil Cos Conjugate Cosh Remainder "
-    "Erf ErfInv Exp Floor Log Log1p LogicalNot Negative Round Sigmoid Sign Sin Sinh Square Sqrt "
-    "Tan Tanh Expm1 Real Imag BitwiseInvert".split()
+    {
+        "Abs",
+        "ArcCos",
+        "ArcCosh",
+        "ArcSin",
+        "ArcSinh",
+        "ArcTan",
+        "ArcTanh",
+        "AsType",
+        "Ceil",
+        "Cos",
+        "Conjugate",
+        "Cosh",
+        "Remainder",
+        "Erf",
+        "ErfInv",
+        "Exp",
+        "Floor",
+        "Log",
+        "Log1p",
+        "LogicalNot",
+        "Negative",
+        "Round",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Sinh",
+        "Square",
+        "Sqrt",
+        "Tan",
+        "Tanh",
+        "Expm1",
+        "Real",
+        "Imag",
+        "BitwiseInvert",
+    }
 )
 """mlx/compile.cpp `is_unary`, by exported name (Rsqrt is exported as Sqrt)."""
 
 BINARY = frozenset(
-    "Add Divide Equal Greater GreaterEqual Less LessEqual LogicalAnd LogicalOr LogAddExp Maximum "
-    "Minimum Multiply NotEqual Power Subtract BitwiseBinary ArcTan2".split()
+    {
+        "Add",
+        "Divide",
+        "Equal",
+        "Greater",
+        "GreaterEqual",
+        "Less",
+        "LessEqual",
+        "LogicalAnd",
+        "LogicalOr",
+        "LogAddExp",
+        "Maximum",
+        "Minimum",
+        "Multiply",
+        "NotEqual",
+        "Power",
+        "Subtract",
+        "BitwiseBinary",
+        "ArcTan2",
+    }
 )
 """mlx/compile.cpp `is_binary`."""
 

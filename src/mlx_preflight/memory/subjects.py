@@ -69,8 +69,10 @@ def build(config: Mapping[str, Any], settings: Settings) -> Subject:
             untraced_bytes=4 * missing,
             warnings=(
                 *partial.warnings,
-                f"{error}; the adapters of the experts are added by their size and their "
-                "gradients' temporaries are not counted: the interval is wider",
+                (
+                    f"{error}; the adapters of the experts are added by their size and their "
+                    "gradients' temporaries are not counted: the interval is wider"
+                ),
             ),
         )
 
@@ -115,7 +117,7 @@ def _build(config: Mapping[str, Any], settings: Settings) -> Subject:
 
 def _adaptable(config: Mapping[str, Any], settings: Settings, *, experts: bool) -> set[str]:
     """Return the modules of the blocks that can have adapters."""
-    import mlx.nn as nn  # noqa: PLC0415
+    from mlx import nn  # noqa: PLC0415
     from mlx_lm.models.switch_layers import SwitchLinear  # noqa: PLC0415
 
     kinds = (nn.Linear, nn.Embedding, SwitchLinear) if experts else (nn.Linear, nn.Embedding)

@@ -155,7 +155,7 @@ def _advance(
 
 
 def _plain(model: Any, batch: Any, lengths: Any) -> tuple[Any, Any, Any]:
-    import mlx.nn as nn  # noqa: PLC0415
+    from mlx import nn  # noqa: PLC0415
     from mlx_lm.tuner.trainer import default_loss  # noqa: PLC0415
 
     (loss, tokens), gradient = nn.value_and_grad(model, default_loss)(model, batch, lengths)
