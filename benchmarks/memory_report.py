@@ -121,21 +121,23 @@ def table(title: str, groups: dict[str, dict[str, float | int]]) -> list[str]:
 def markdown(document: dict[str, Any]) -> str:
     """Return the report of a run."""
     found, machine = document["statistics"], document["machine"]
+    intro = (
+        f"{len(document['rows'])} random configurations of seed {document['seed']}, each trained "
+        "in a fresh process by `mlx_lm.tuner.trainer.train` on the CPU backend. "
+        "Error = predicted / measured - 1."
+    )
+    coverage = (
+        f"Measured above the interval: {found['over_interval']} rows; below it: "
+        f"{found['under_interval']}. Slowest prediction: {found['slowest_prediction_s']:.2f} s."
+    )
     lines = [
         "# Accuracy of the memory predictor",
         "",
-        (
-            f"{len(document['rows'])} random configurations of seed {document['seed']}, each "
-            "trained in a fresh process by `mlx_lm.tuner.trainer.train` on the CPU backend; the "
-            "seed was not used while the rules were written. Error = predicted / measured - 1."
-        ),
+        intro,
         "",
         f"Machine: {machine}. Versions: {document['versions']}.",
         "",
-        (
-            f"Measured above the interval: {found['over_interval']} rows; below it: "
-            f"{found['under_interval']}. Slowest prediction: {found['slowest_prediction_s']:.2f} s."
-        ),
+        coverage,
         "",
         "![predicted against measured](memory_accuracy.png)",
         "",

@@ -34,7 +34,7 @@ def _functions() -> dict[str, Callable[[Any], Any]]:
         "other type": lambda x: mx.exp(x).astype(mx.bfloat16).astype(mx.float32) @ x,
         "softmax": lambda x: mx.softmax(mx.exp(x), axis=-1) @ mx.softmax(x.T, axis=-1),
         "log-sum-exp": lambda x: mx.logsumexp(x.T, axis=-1, keepdims=True) - x,
-        "take and scatter": mx.grad(lambda y: mx.take(y, mx.arange(5), axis=0).sum()),
+        "take and scatter": mx.grad(lambda x: mx.take(x, mx.arange(5), axis=0).sum()),
         "take along axis": lambda x: mx.take_along_axis(x, mx.zeros(mask, mx.int32), axis=1) + x,
         "select": lambda x: mx.where(x > 0, mx.exp(x), x.T),
         "update of a slice": lambda x: mx.slice_update(x * 2, x[:4], mx.array([3]), [0]),

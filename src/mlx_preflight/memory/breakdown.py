@@ -19,11 +19,11 @@ CATEGORIES = (
 )
 """Parts of the breakdown, in the order in which they are shown."""
 
+SCORE_DIMENSIONS = 4
+"""Batch, heads (also in groups, which makes it five), queries, keys."""
+
 SAMPLES = 120
 """Points of the timeline; each is the highest moment of its share of the step."""
-
-_SCORES_DIMENSIONS = 4
-"""Attention scores are batch x heads x queries x keys, or more with grouped heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class _Categories:
         if self._is_logits(array):
             return "logits and loss"
         if (
-            len(shape) >= _SCORES_DIMENSIONS
+            len(shape) >= SCORE_DIMENSIONS
             and step.queries > 1
             and shape[-2:] == (step.queries, step.keys)
         ):

@@ -84,10 +84,10 @@ class _Fuser:
             self.readers.setdefault(read, []).append(twin)
         return copy
 
-    def _walk(self, array: int, members: set[int]) -> tuple[list[int], list[int]]:
-        """Return the members below an array, inputs first, and what they read from outside."""
-        order: list[int] = []
+    def _inputs_and_order(self, start: int, members: set[int]) -> tuple[list[int], list[int]]:
+        """Return what the members read from outside, and the members in tape order."""
         read: list[int] = []
+        order: list[int] = []
         seen: set[int] = set()
 
         def visit(array: int) -> None:
@@ -102,13 +102,13 @@ class _Fuser:
                 visit(item)
             order.append(index)
 
-        visit(array)
-        return order, read
+        visit(self.kept[start].outputs[0])
+        return read, order
 
     def merge(self, start: int, members: set[int]) -> None:
         """Replace the members by one node at the place of `start`."""
         kept = self.kept
-        order, read = self._walk(kept[start].outputs[0], members)
+        read, order = self._inputs_and_order(start, members)
         results = [kept[index].outputs[0] for index in order]
         wrote = [a for a in results[:-1] if a in self.outputs] + [results[-1]]
         names = tuple(kept[index].name for index in order)

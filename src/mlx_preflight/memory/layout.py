@@ -178,24 +178,22 @@ def _fitting_strides(source: Layout, shape: tuple[int, ...]) -> tuple[int, ...] 
     return tuple(found)
 
 
-_VIEWS: dict[str, Callable[[Layout, tuple[int, ...], Sequence[Any]], Layout | None]] = {
-    **dict.fromkeys(("Reshape", "Flatten", "Unflatten"), lambda x, shape, _: reshape(x, shape)),
-    **dict.fromkeys(("Broadcast", "BroadcastAxes"), lambda x, shape, _: broadcast(x, shape)),
-    **dict.fromkeys(("Copy", "StopGradient"), lambda x, *_: x),
-    "Transpose": lambda x, shape, state: transpose(x, shape, state[0]),
-    "ExpandDims": lambda x, shape, state: expand_dims(x, shape, state[0]),
-    "Squeeze": lambda x, shape, state: squeeze(x, shape, state[0]),
-    "Slice": lambda x, shape, state: cut(x, shape, state[2]),
-}
-
-
-def view_of(
-    name: str, source: Layout, shape: tuple[int, ...], state: Sequence[Any]
-) -> Layout | None:
+def view_of(name: str, source: Layout, shape: tuple[int, ...], state: Sequence[Any]) -> Any:
     """Return the layout of the first result of a primitive that never moves data.
 
     Returns:
         A layout; None when `name` is not such a primitive, or when this input makes it copy.
     """
-    view = _VIEWS.get(name)
-    return view(source, shape, state) if view else None
+    make = _VIEWS.get(name)
+    return make(source, shape, state) if make is not None else None
+
+
+_VIEWS: dict[str, Callable[[Layout, tuple[int, ...], Sequence[Any]], Layout | None]] = {
+    **dict.fromkeys(("Reshape", "Flatten", "Unflatten"), lambda s, shape, _: reshape(s, shape)),
+    **dict.fromkeys(("Broadcast", "BroadcastAxes"), lambda s, shape, _: broadcast(s, shape)),
+    **dict.fromkeys(("Copy", "StopGradient"), lambda s, _, __: s),
+    "Transpose": lambda s, shape, state: transpose(s, shape, state[0]),
+    "ExpandDims": lambda s, shape, state: expand_dims(s, shape, state[0]),
+    "Squeeze": lambda s, shape, state: squeeze(s, shape, state[0]),
+    "Slice": lambda s, shape, state: cut(s, shape, state[2]),
+}

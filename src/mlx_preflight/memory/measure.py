@@ -59,7 +59,7 @@ def measure(
         steps: Training steps; the peak is reached in the second.
         seed: Of the random weights.
         timeout_s: After which the child is killed.
-        memory_limit_bytes: Address space that the child may use; None for no limit.
+        memory_limit_bytes: Memory that the child may take; None for no limit.
         weights: Folder of real weights; None draws random ones.
         env: Added to the child's environment.
 

@@ -73,7 +73,8 @@ def attention(machine: Machine, node: Node) -> None:
         if machine.layout[item].strides[-1] != 1:
             machine.temporary(out, machine.graph.nbytes(item))
             machine.dispatches += 1
-    _, heads, length, width = shape = machine.graph.shapes[out]
+    shape = machine.graph.shapes[out]
+    heads, length, width = shape[1:]
     machine.allocate(out, machine.graph.nbytes(out))
     strides = (length * heads * width, width, heads * width, 1)
     size = layouts.dense(shape).size

@@ -92,8 +92,8 @@ def _interval(
     parts: Mapping[str, int], lowest: int, peak: int, settings: Settings, subject: Subject
 ) -> tuple[int, int, list[str]]:
     """Return the ends of the interval and what made it wider."""
-    version = importlib.metadata.version("mlx")
     warnings: list[str] = []
+    version = importlib.metadata.version("mlx")
     under, over = rules.ERROR[settings.backend]
     if version not in rules.CHECKED:
         under, over = under * rules.WIDER, over * rules.WIDER

@@ -121,12 +121,13 @@ def _binary(machine: Machine, node: Node) -> None:
         )
         machine.allocate(out, machine.graph.itemsizes[out])
         return
+    candidates: tuple[int, ...]
     if la.data_size == 1 and lb.contiguous:
-        candidates, model = [b], b
+        candidates, model = (b,), b
     elif lb.data_size == 1 and la.contiguous:
-        candidates, model = [a], a
+        candidates, model = (a,), a
     elif (la.row and lb.row) or (la.col and lb.col):
-        candidates, model = [a, b], a
+        candidates, model = (a, b), a
     else:
         _general(machine, node, out)
         return
@@ -292,10 +293,19 @@ def _concatenate(machine: Machine, node: Node) -> None:
 
 _TABLE: dict[str, Callable[[Machine, Node], None]] = {
     **dict.fromkeys(
-        (
-            *("Reshape", "Flatten", "Unflatten", "Transpose", "Broadcast", "BroadcastAxes"),
-            *("ExpandDims", "Squeeze", "Slice", "Copy", "StopGradient"),
-        ),
+        [
+            "Reshape",
+            "Flatten",
+            "Unflatten",
+            "Transpose",
+            "Broadcast",
+            "BroadcastAxes",
+            "ExpandDims",
+            "Squeeze",
+            "Slice",
+            "Copy",
+            "StopGradient",
+        ],
         _view,
     ),
     **dict.fromkeys(rules.UNARY, _unary),

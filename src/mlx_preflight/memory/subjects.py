@@ -11,6 +11,11 @@ from mlx_preflight.memory import architecture, generation, trace, validation
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.simulation import Step
 
+WITHOUT_EXPERTS = (
+    "the adapters of the experts are added by their size and their gradients' temporaries are "
+    "not counted: the interval is wider"
+)
+
 UNEXPORTABLE = "Unable to get state for primitive"
 """Message of mlx/export.cpp (0.32) for a primitive that cannot be exported."""
 
@@ -67,13 +72,7 @@ def build(config: Mapping[str, Any], settings: Settings) -> Subject:
             partial,
             trainable_parameters=trainable,
             untraced_bytes=4 * missing,
-            warnings=(
-                *partial.warnings,
-                (
-                    f"{error}; the adapters of the experts are added by their size and their "
-                    "gradients' temporaries are not counted: the interval is wider"
-                ),
-            ),
+            warnings=(*partial.warnings, f"{error}; {WITHOUT_EXPERTS}"),
         )
 
 

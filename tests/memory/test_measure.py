@@ -1,0 +1,27 @@
+"""A measurement that cannot finish is an error with its cause."""
+
+from __future__ import annotations
+
+import pytest
+from memory.models import qwen, small
+
+from mlx_preflight.errors import ChildError
+from mlx_preflight.memory.measure import measure
+
+
+def test_a_child_that_fails_says_why() -> None:
+    """mlx_lm's own message reaches the parent."""
+    with pytest.raises(ChildError, match="qwen22 not supported"):
+        measure(qwen(model_type="qwen22"), small(), timeout_s=60)
+
+
+def test_a_child_over_its_memory_limit_dies_alone() -> None:
+    """The machine survives, and the message has both numbers."""
+    with pytest.raises(ChildError, match=r"more than the limit of 0\.050 GB"):
+        measure(qwen(), small(), timeout_s=60, memory_limit_bytes=50_000_000)
+
+
+def test_a_child_past_its_time_is_killed() -> None:
+    """Nothing waits for a measurement longer than asked."""
+    with pytest.raises(ChildError, match="did not end within"):
+        measure(qwen(), small(), timeout_s=0.3)
