@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", type=Path, help="measurements, one JSON document a line")
     parser.add_argument("--out", type=Path, help="folder for the three result files")
+    parser.add_argument("--note", default="", help="a paragraph for the report")
     parser.add_argument("--json", action="store_true", help="print the statistics as JSON")
     parser.add_argument("--no-measure", action="store_true", help="only predict what is there")
     parser.add_argument("--published", action="store_true", help="only compare published peaks")
@@ -57,6 +58,7 @@ def main() -> int:
     found = [compare(row) for row in measured if "failure" not in row]
     document = {
         "seed": chosen.seed,
+        "note": chosen.note,
         "machine": machine(),
         "versions": versions(),
         "statistics": {**statistics_of(found), "failed": len(failed)},

@@ -135,6 +135,8 @@ def markdown(document: dict[str, Any]) -> str:
         "",
         intro,
         "",
+        document["note"],
+        "",
         f"Machine: {machine}. Versions: {document['versions']}.",
         "",
         coverage,
