@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +19,14 @@ from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status
 RUN = "run-1"
 
 Results = dict[str, SessionResult]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> Iterator[None]:
+    """A background job ignores Ctrl-C, and its children would too: here they must not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _result(session: Session, **changes: Any) -> SessionResult:
