@@ -113,7 +113,8 @@ class _Fuser:
         wrote = [a for a in results[:-1] if a in self.outputs] + [results[-1]]
         names = tuple(kept[index].name for index in order)
         for index in order:
-            for item in kept[index].inputs:
+            # Arguments and constants may have thousands of readers, which nobody asks for.
+            for item in filter(self.producer.__contains__, kept[index].inputs):
                 self.readers[item] = [r for r in self.readers[item] if r not in members]
             self.done.add(index)
         for index in order[:-1]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_a_script_without_its_model_does_not_succeed(
     arguments = ("--project", sample, "--profile", "qwen2.5-coder-7b")
     code, output = run_script("memory_profile.py", monkeypatch, capsys, *arguments)
     assert code == 3
-    assert "estimated, nothing run): 6." in output.out
+    assert re.search(r"estimated, nothing run\): [5-9]\.\d+ GB", output.out)
     assert "hf download" in output.out
     code, output = run_script("inference_test.py", monkeypatch, capsys, *arguments, "--json")
     assert code == 3
