@@ -258,7 +258,6 @@ SESSIONS: tuple[Session, ...] = (
             Check("INT1.4", "memory is profiled", "see the reason"),
         ),
         stack="model",
-        parallel=False,
         runs_model=True,
     ),
     Session(

@@ -12,7 +12,11 @@ from mlx_preflight.result import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
-STATIC = ["gate1-format", "gate2-lint", "gate3-types"]
+STATIC = [
+    "gate1-format",
+    "gate2-lint",
+    pytest.param("gate3-types", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("gate", STATIC)

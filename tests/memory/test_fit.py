@@ -50,6 +50,7 @@ def test_every_answer_fits_and_costs_what_it_says(whole: int, share: float) -> N
         assert item.given_up
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_kept(whole: int) -> None:
     """A setting that the user will not give up is the same in every answer."""
     found = fit.fit(CONFIG, WANTED, int(whole * 0.4), keep=["max_seq_length", "grad_checkpoint"])
@@ -59,6 +60,7 @@ def test_what_is_kept_is_kept(whole: int) -> None:
         assert not item.settings.grad_checkpoint
 
 
+@pytest.mark.slow
 def test_nothing_fits_says_how_far_the_smallest_is(whole: int) -> None:
     """No answer, and the smallest settings with their need; the command exits 1."""
     found = fit.fit(CONFIG, WANTED, 1_000_000)

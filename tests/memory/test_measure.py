@@ -9,6 +9,7 @@ from mlx_preflight.errors import ChildError
 from mlx_preflight.memory.measure import measure
 
 
+@pytest.mark.slow
 def test_a_child_that_fails_says_why() -> None:
     """mlx_lm's own message reaches the parent."""
     with pytest.raises(ChildError, match="qwen22 not supported"):
