@@ -46,7 +46,7 @@ class Hub(ThreadingHTTPServer):
         self.lie = False
         self.ranges: list[str] = []
         self.requests: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
