@@ -28,9 +28,14 @@ mv "$0.new" "$0"
 PARENT = """
 import sys
 from pathlib import Path
-from mlx_preflight.isolate import run_child
-try:
+from mlx_preflight.isolate import run_child, side_by_side
+def run():
     run_child(["sh", "-c", sys.argv[1], sys.argv[2], "wait"], cwd=Path(), timeout_s=100)
+try:
+    if sys.argv[3] == "main":
+        run()
+    with side_by_side(1) as pool:
+        pool.submit(run).result()
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -114,10 +119,12 @@ def test_what_a_finished_child_left_behind_is_killed(tmp_path: Path) -> None:
     assert gone(marker)
 
 
-def test_ctrl_c_kills_the_family(tmp_path: Path) -> None:
-    """SIGINT to the parent alone ends child and grandchild."""
+@pytest.mark.parametrize("thread", ["main", "another"])
+def test_ctrl_c_kills_the_family(tmp_path: Path, thread: str) -> None:
+    """SIGINT to the parent alone ends child and grandchild, whichever thread started them."""
     marker = tmp_path / "pids"
-    with subprocess.Popen([sys.executable, "-c", PARENT, FAMILY, str(marker)]) as parent:
+    command = [sys.executable, "-c", PARENT, FAMILY, str(marker), thread]
+    with subprocess.Popen(command) as parent:
         deadline = time.monotonic() + 30
         while not marker.exists():
             assert parent.poll() is None

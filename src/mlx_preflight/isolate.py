@@ -13,7 +13,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -31,6 +32,8 @@ SECRETS = re.compile(
 """Environment variables whose name matches never reach a child."""
 
 _SECRET_TEXT = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?i:(?<=bearer ))\S+|(?<=://)[^/\s@]+(?=@)")
+
+_RUNNING: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ def run_child(
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ChildError(f"cannot start {argv[0]}: {error}") from error
+    _RUNNING.add(process)
     out, err = _Drain(process.stdout), _Drain(process.stderr)
     try:
         process.wait(timeout=timeout_s)
@@ -128,6 +132,7 @@ def run_child(
     finally:
         # Also on Ctrl-C, and for grandchildren that a finished child left behind.
         kill_group(process)
+        _RUNNING.discard(process)
     return Finished(
         argv=tuple(argv),
         returncode=process.returncode,
@@ -143,6 +148,19 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@contextlib.contextmanager
+def side_by_side(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Run functions that start children on threads; Ctrl-C kills all of the children."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            # An interrupt reaches the main thread only, and the pool waits for the others.
+            for process in tuple(_RUNNING):
+                kill_group(process)
+            raise
 
 
 class _Drain:

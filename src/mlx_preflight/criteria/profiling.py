@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlx_preflight import isolate
 from mlx_preflight.criteria import subject
 from mlx_preflight.criteria.subject import Subject
 from mlx_preflight.errors import BlockedError, PreflightError, ResultError
@@ -110,37 +111,33 @@ class Facts:
 
 def gather(session: Session, context: Context) -> Facts:
     """Measure inference, then training, each in a fresh process."""
-    found = subject.find(context)
+    found, settings = subject.find(context), context.settings
     failures: dict[str, PreflightError] = {}
     points: tuple[Point, ...] = ()
-    context.note(f"{session.id}: calibrating the predictor")
-    try:
-        points = calibration.calibrate(EMBEDDED_FOLDER, timeout_s=context.settings.timeout_s)
-    except PreflightError as error:
-        failures["calibration"] = error
+    inference: Generation | None = None
+    context.note(f"{session.id}: calibrating the predictor, measuring inference")
+    # Only bytes are taken from these, which are the same beside another process.
+    with isolate.side_by_side(1) as pool:
+        asked = pool.submit(_inference, context, found) if found.failure is None else None
+        try:
+            points = calibration.calibrate(EMBEDDED_FOLDER, timeout_s=settings.timeout_s)
+        except PreflightError as error:
+            failures["calibration"] = error
+        try:
+            inference = asked.result() if asked is not None else None
+        except PreflightError as error:
+            failures["inference"] = error
     if found.failure is not None:
         failures["subject"] = found.failure
         estimate = _estimate(context, found.failure)
         return Facts(context, found, estimate=estimate, points=points, failures=failures)
     resolved, files = found.ready
-    prompts, settings = runtime.prompts_for(resolved), context.settings
-    inference: Generation | None = None
     training: TrainingReport | None = None
-    context.note(f"{session.id}: measuring inference")
-    try:
-        inference = runtime.generate(
-            resolved.path,
-            prompts[:1],
-            max_tokens=settings.generate_tokens,
-            timeout_s=settings.timeout_s,
-        )
-    except PreflightError as error:
-        failures["inference"] = error
     context.note(f"{session.id}: measuring {settings.train_steps} QLoRA steps")
     try:
         training = runtime.train(
             resolved.path,
-            prompts,
+            runtime.prompts_for(resolved),
             steps=settings.train_steps,
             row_tokens=settings.train_tokens,
             timeout_s=settings.timeout_s,
@@ -152,6 +149,16 @@ def gather(session: Session, context: Context) -> Facts:
     if context.model == EMBEDDED:
         target = predict_run(TARGET.config, settings.train_tokens, "metal")
     return Facts(context, found, inference, training, None, points, target, failures)
+
+
+def _inference(context: Context, found: Subject) -> Generation:
+    resolved, _ = found.ready
+    return runtime.generate(
+        resolved.path,
+        runtime.prompts_for(resolved)[:1],
+        max_tokens=context.settings.generate_tokens,
+        timeout_s=context.settings.timeout_s,
+    )
 
 
 def _estimate(context: Context, failure: PreflightError) -> Prediction | None:

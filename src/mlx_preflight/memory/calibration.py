@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlx_preflight import isolate
 from mlx_preflight.memory import measure, predict
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.model.exchange import TrainingReport
@@ -114,5 +114,5 @@ def calibrate(folder: Path, *, timeout_s: float) -> tuple[Point, ...]:
     }
     predicted = {name: predict.predict(config, item).peak_bytes for name, item in settings.items()}
     # Memory, unlike time, is the same beside another process.
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with isolate.side_by_side(2) as pool:
         return tuple(pool.map(point, settings.items()))
