@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import importlib.metadata
+import json
 import os
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
@@ -133,18 +135,40 @@ def _install(session: nox.Session, spec: plan.Session, project: Path) -> None:
         _install_harness(session, *spec.requirements)
         return
     wanted = ["-e", "." + (_tests_extra(project) if spec.stack == "tests" else "")]
-    if spec.stack == "model" and project != PACKAGE:
+    if project == PACKAGE:
+        _install_once(session, [*wanted, *spec.requirements])
+        return
+    # Another project may compile what it installs, so it is installed anew in every run.
+    if spec.stack == "model":
         wanted += _harness()
     session.install(*wanted, *spec.requirements)
-    if spec.stack == "tests" and project != PACKAGE:
+    if spec.stack == "tests":
         _install_harness(session)
 
 
 def _install_harness(session: nox.Session, *tools: str) -> None:
     """Install this package without the model stack, and the tools beside it."""
     light = [line for line in _dependencies() if not line.startswith(MODEL_STACK)]
-    session.install(*light, *tools)
-    session.install("--no-deps", *_harness())
+    _install_once(session, [*light, *tools], ["--no-deps", *_harness()])
+
+
+def _install_once(session: nox.Session, *commands: list[str]) -> None:
+    """Install what this package's own source tree or release asks for, if not yet done.
+
+    An editable install reads the sources anew in every run; only pyproject.toml can change
+    what it needs. Rebuilding its metadata would take longer than many a session.
+    """
+    table = PACKAGE / "pyproject.toml"
+    text = table.read_text(encoding="utf-8") if table.is_file() else __version__
+    asked = json.dumps([commands, text])
+    stamp = Path(session.virtualenv.location) / "mlx-preflight-installed.json"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == asked:
+        session.log("already installed: %s", " ".join(chain.from_iterable(commands)))
+        return
+    stamp.unlink(missing_ok=True)
+    for command in commands:
+        session.install(*command)
+    stamp.write_text(asked, encoding="utf-8")
 
 
 def _harness() -> list[str]:
