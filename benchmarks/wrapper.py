@@ -20,8 +20,6 @@ from mlx_preflight import environment
 from mlx_preflight.isolate import child_environment
 from mlx_preflight.model import runtime
 
-PROMPT = "Write a function that adds two numbers."
-
 BARE = """
 import json, sys, time
 import mlx.core as mx
@@ -31,11 +29,11 @@ begin = time.perf_counter()
 model, tokenizer = load(sys.argv[1])
 mx.eval(model.parameters())
 load_s = time.perf_counter() - begin
-text = tokenizer.apply_chat_template(
-    [{"role": "user", "content": sys.argv[2]}], add_generation_prompt=True
-)
+prompts = json.loads(sys.argv[2])
 speeds = []
-for _ in range(4):
+for prompt in [prompts[0], *prompts]:
+    message = [{"role": "user", "content": prompt["prompt"]}]
+    text = tokenizer.apply_chat_template(message, add_generation_prompt=True)
     times = []
     for part in stream_generate(model, tokenizer, text, max_tokens=int(sys.argv[3])):
         times.append(time.perf_counter())
@@ -45,10 +43,10 @@ print(json.dumps({"load_s": load_s, "decode_tokens_per_s": speeds[1:]}))
 """
 
 
-def bare(folder: Path, tokens: int) -> dict[str, Any]:
+def bare(folder: Path, prompts: list[dict[str, str]], tokens: int) -> dict[str, Any]:
     """Load and generate with mlx_lm alone, in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", BARE, str(folder), PROMPT, str(tokens)],
+        [sys.executable, "-W", "ignore", "-c", BARE, str(folder), json.dumps(prompts), str(tokens)],
         capture_output=True,
         text=True,
         env=child_environment(),
@@ -59,9 +57,8 @@ def bare(folder: Path, tokens: int) -> dict[str, Any]:
     return measured
 
 
-def wrapped(folder: Path, tokens: int) -> dict[str, Any]:
-    """Do the same through the wrapper: one warm-up, three measured answers."""
-    prompts = [{"id": str(n), "prompt": PROMPT} for n in range(3)]
+def wrapped(folder: Path, prompts: list[dict[str, str]], tokens: int) -> dict[str, Any]:
+    """Do the same through the wrapper: one warm-up, one measured answer to each prompt."""
     done = runtime.generate(folder, prompts, max_tokens=tokens)
     return {
         "load_s": done.load_s,
@@ -76,12 +73,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=128)
     options = parser.parse_args()
-    folder = runtime.resolve(options.model).path
+    resolved = runtime.resolve(options.model)
+    prompts = [
+        {"id": item["id"], "prompt": item["prompt"]} for item in runtime.prompts_for(resolved)
+    ]
     sides: dict[str, list[dict[str, Any]]] = {"bare": [], "wrapper": []}
     for number in range(options.rounds):
         # The order turns each round, so that a drift of the machine hits both sides.
         for name in ("bare", "wrapper") if number % 2 else ("wrapper", "bare"):
-            sides[name].append((bare if name == "bare" else wrapped)(folder, options.tokens))
+            side = bare if name == "bare" else wrapped
+            sides[name].append(side(resolved.path, prompts, options.tokens))
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
     medians = {
         name: {

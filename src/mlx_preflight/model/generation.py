@@ -73,13 +73,13 @@ def answer(model: loaded.Loaded, prompt: Mapping[str, str], request: Mapping[str
         raise ValueError(f"prompt {prompt['id']}: {len(ids)} tokens leave no room for an answer")
     mx.random.seed(request["seed"])
     sampler = make_sampler(temp=request["temperature"])
-    tokens, pieces, first, begin = [], [], 0.0, time.perf_counter()
+    tokens, pieces, times, begin = [], [], [], time.perf_counter()
     for response in stream_generate(model.model, tokenizer, ids, max_tokens=limit, sampler=sampler):
-        first = first or time.perf_counter()
+        times.append(time.perf_counter())
         tokens.append(response.token)
         pieces.append(response.text)
-    decode_s = time.perf_counter() - first
-    intervals = len(tokens) - 1
+    # Up to the last token: what MLX-LM does after it is no decoding.
+    decode_s, intervals = times[-1] - times[0], len(times) - 1
     if response.finish_reason == "stop":
         tokens.pop()
     return Answer(
@@ -88,7 +88,7 @@ def answer(model: loaded.Loaded, prompt: Mapping[str, str], request: Mapping[str
         token_ids=tuple(tokens),
         finish_reason=str(response.finish_reason),
         prompt_tokens=len(ids),
-        first_token_s=first - begin,
+        first_token_s=times[0] - begin,
         prompt_tokens_per_s=response.prompt_tps,
         decode_s=decode_s,
         decode_tokens_per_s=intervals / decode_s if intervals > 0 and decode_s > 0 else None,
