@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_preflight import register, result
+from mlx_preflight.diagnostic import KEPT, LEVELS, STATES, Diagnostic
 from mlx_preflight.errors import ResultError
 from mlx_preflight.result import (
     UNITS,
@@ -45,6 +46,17 @@ measurements = st.builds(
     limit=st.none() | texts,
     samples=st.lists(finite, max_size=3).map(tuple),
 )
+places = st.builds(
+    Diagnostic,
+    tool=texts,
+    code=texts,
+    message=texts,
+    path=texts,
+    line=st.integers(min_value=0),
+    column=st.integers(min_value=0),
+    level=st.sampled_from(LEVELS),
+    state=st.sampled_from(STATES),
+)
 checks = st.builds(
     CheckResult,
     id=texts,
@@ -54,6 +66,7 @@ checks = st.builds(
     reason=said,
     remedy=texts,
     measurements=st.lists(measurements, max_size=3).map(tuple),
+    diagnostics=st.lists(places, max_size=3).map(tuple),
 )
 results = st.builds(
     SessionResult,
@@ -313,3 +326,38 @@ def test_the_worst_status_decides() -> None:
 def test_a_session_without_checks_is_an_error(make_result: Callable[..., SessionResult]) -> None:
     """No check is no pass."""
     assert dataclasses.replace(make_result(GATE), checks=()).status is Status.ERROR
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"line": -1},
+        {"line": True},
+        {"column": "3"},
+        {"message": None},
+        {"level": "fatal"},
+        {"state": "old"},
+        {"why": "because"},
+    ],
+)
+def test_a_hostile_diagnostic_is_refused(change: dict[str, Any]) -> None:
+    """A place with a wrong type, an unknown word or a strange key is no place."""
+    place = dataclasses.asdict(Diagnostic("ruff", "F401", "unused", "a.py", 1, 1))
+    with pytest.raises(ResultError):
+        SessionResult.from_json(with_places([{**place, **change}]))
+
+
+def test_a_flood_of_diagnostics_is_refused() -> None:
+    """More than any session writes cannot come from one."""
+    place = dataclasses.asdict(Diagnostic("ruff", "F401", "unused"))
+    assert SessionResult.from_json(with_places([place] * KEPT))
+    with pytest.raises(ResultError, match="at most"):
+        SessionResult.from_json(with_places([place] * (KEPT + 1)))
+
+
+def with_places(places: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a result document whose check holds these diagnostics."""
+    check = CheckResult("GATE2", "t", Status.FAIL, Evidence.STATIC, "seen")
+    made = SessionResult("gate2-lint", "t", (check,), "r1", "now", 0.0, "embedded").to_json()
+    (made["checks"][0],) = ({**made["checks"][0], "diagnostics": places},)
+    return made

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from mlx_preflight.diagnostic import KEPT, Diagnostic
 from mlx_preflight.errors import ResultError
 
 SCHEMA = 1
@@ -101,6 +102,7 @@ class Outcome:
         evidence: How it knows; None takes the session's own.
         measurements: Values behind the reason.
         remedy: What to do; empty takes the register's text.
+        diagnostics: Places that a tool named; the result keeps the first `KEPT`.
     """
 
     status: Status
@@ -108,6 +110,7 @@ class Outcome:
     evidence: Evidence | None = None
     measurements: tuple[Measurement, ...] = ()
     remedy: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class CheckResult:
     reason: str
     remedy: str = ""
     measurements: tuple[Measurement, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a check without a reason: a bare PASS proves nothing to a reader."""
@@ -330,6 +334,12 @@ def _check(data: object) -> CheckResult:
     if not isinstance(values, list):
         raise ResultError(f"check {document['id']}: measurements is not a list")
     document["measurements"] = tuple(_measurement(item) for item in values)
+    places = document.get("diagnostics", [])
+    if not isinstance(places, list) or len(places) > KEPT:
+        raise ResultError(f"check {document['id']}: diagnostics is not a list of at most {KEPT}")
+    document["diagnostics"] = tuple(
+        Diagnostic(**_known(Diagnostic, _mapping(item, "diagnostic"))) for item in places
+    )
     return CheckResult(**document)
 
 

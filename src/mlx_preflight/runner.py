@@ -6,6 +6,7 @@ register's reason or ERROR; nothing is left out of the result.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import importlib
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight import environment, result
+from mlx_preflight.diagnostic import KEPT
 from mlx_preflight.errors import BlockedError, PreflightError, ResultError
 from mlx_preflight.isolate import redact
 from mlx_preflight.plan import Check, Profile, Session, Settings
@@ -192,4 +194,8 @@ def _recorded(session: Session, check: Check, outcome: Outcome, context: Context
         reason=redact(outcome.reason),
         remedy=redact(remedy),
         measurements=outcome.measurements,
+        diagnostics=tuple(
+            dataclasses.replace(item, message=redact(item.message))
+            for item in outcome.diagnostics[:KEPT]
+        ),
     )

@@ -96,7 +96,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    return {**dataclasses.asdict(row.check), "session": row.session, "required": row.required}
+    check = dataclasses.asdict(row.check)
+    # Once is enough: the places are in the session's own result, below `sessions`.
+    del check["diagnostics"]
+    return {**check, "session": row.session, "required": row.required}
 
 
 def _model(mine: Iterable[SessionResult], run: Manifest) -> dict[str, Any]:
