@@ -359,5 +359,6 @@ def with_places(places: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a result document whose check holds these diagnostics."""
     check = CheckResult("GATE2", "t", Status.FAIL, Evidence.STATIC, "seen")
     made = SessionResult("gate2-lint", "t", (check,), "r1", "now", 0.0, "embedded").to_json()
-    (made["checks"][0],) = ({**made["checks"][0], "diagnostics": places},)
-    return made
+    document: dict[str, Any] = json.loads(json.dumps(made))
+    document["checks"][0]["diagnostics"] = places
+    return document
