@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight import __version__, cli_memory, plan, register
+from mlx_preflight import __version__, cli_baseline, cli_memory, plan, register
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import Status
 from mlx_preflight.runner import Context, new_run_id, run_session
@@ -105,7 +105,7 @@ def check(
     A check id runs its whole session; only that check decides the exit code then.
     """
     session, single = register.find_session(check_id)
-    context = _context(project, profile, model, budget_gb)
+    context = context_of(project, profile, model, budget_gb)
     finished = run_session(session, context)
     if as_json:
         _print_json(finished.to_json())
@@ -245,9 +245,17 @@ def sign_off(
         )
 
 
-def _context(
-    project: Path, profile: str | None, model: str | None, budget_gb: float | None
+def context_of(
+    project: Path,
+    profile: str | None = None,
+    model: str | None = None,
+    budget_gb: float | None = None,
 ) -> Context:
+    """Return what a session run from the command line may read.
+
+    Raises:
+        UsageError: No such project, profile or key in its table.
+    """
     project = project.resolve()
     settings = plan.load_settings(project)
     chosen = plan.choose(settings, profile=profile, model=model, budget_gb=budget_gb)
@@ -304,7 +312,7 @@ def doctor(
     """
     from mlx_preflight.doctor import Patient, Severity, diagnose
 
-    context = _context(project, profile, model, budget_gb)
+    context = context_of(project, profile, model, budget_gb)
     with _progress("examining", quiet=as_json):
         found = diagnose(Patient(context.model, context.budget_bytes, context.state))
     if as_json:
@@ -368,3 +376,4 @@ def document(
 
 
 cli_memory.attach(app)
+cli_baseline.attach(app)

@@ -78,7 +78,7 @@ def session_and_context(
     project: Path, session_id: str, *, run_id: str = "r1", **settings: object
 ) -> tuple[plan.Session, runner.Context]:
     """Return a gate's session and a context of a project."""
-    chosen = dataclasses.replace(plan.Settings(), **settings)  # type: ignore[arg-type]
+    chosen = dataclasses.replace(plan.Settings(tests_min=1), **settings)  # type: ignore[arg-type]
     profile = plan.choose(chosen)
     context = runner.Context(
         project=project,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.gates import tool
+from mlx_preflight.diagnostic import Diagnostic
+from mlx_preflight.gates import ratchet, suppressions, tool
+from mlx_preflight.gates.ratchet import Ratchet
 from mlx_preflight.plan import Session
-from mlx_preflight.result import Measurement, Outcome, Status
+from mlx_preflight.result import Outcome
 from mlx_preflight.runner import Context
 
 NOT_LINT = ("E902", "invalid-syntax")
@@ -18,58 +20,75 @@ NOT_LINT = ("E902", "invalid-syntax")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Hold ruff's findings and the files it looked at."""
+    """Hold ruff's findings, the files it looked at, and what the findings are compared with."""
 
     ran: tool.Ran
     shown: tool.Ran
-    project: Path
-    limit: int
+    ratchet: Ratchet
 
 
 def gather(_session: Session, context: Context) -> Facts:
-    """Run `ruff check .` for JSON, and once more for the list of its files."""
+    """Run `ruff check .` for JSON, and once more for the list of its files.
+
+    Raises:
+        ResultError: The recorded baseline cannot be used.
+    """
     # A project's `fix = true` would rewrite its files here and then report no finding.
     only_look = ("--no-fix", "--no-fix-only", "--no-cache")
     # ruff heeds a .gitignore only inside a git checkout; this adds to the project's own list.
     arguments = ("check", *only_look, "--extend-exclude", str(context.state), ".")
-    return Facts(
-        tool.run(context, "ruff", *arguments, "--output-format", "json"),
-        tool.run(context, "ruff", *arguments, "--show-files"),
-        context.project,
-        context.settings.lint_max,
-    )
+    ran = tool.run(context, "ruff", *arguments, "--output-format", "json")
+    shown = tool.run(context, "ruff", *arguments, "--show-files")
+    silenced = suppressions.count(suppressions.LINT, context.project, _files(shown))
+    return Facts(ran, shown, ratchet.prepare(suppressions.LINT, context, ran, silenced))
 
 
 def gate2(facts: Facts) -> Outcome:
-    """Prove that ruff finds no more than the accepted number, in one file at least."""
+    """Prove that ruff finds nothing that was not accepted, in one file at least."""
+    seen = examine(facts)
+    if isinstance(seen, Outcome):
+        return seen
+    return ratchet.judge(facts.ratchet, facts.ran, *seen, "findings")
+
+
+def examine(facts: Facts) -> tuple[list[Diagnostic], int] | Outcome:
+    """Return the findings and the number of files, or the ERROR of a ruff that did not look."""
     try:
-        found: list[dict[str, Any]] = json.loads(facts.ran.done.stdout)
-        lines = [_line(item, facts.project) for item in found]
+        found = _findings(facts)
     except (ValueError, KeyError, TypeError):
         return facts.ran.error("ruff printed no findings that can be read")
     if facts.ran.done.returncode not in (0, 1) or facts.ran.done.truncated:
         return facts.ran.error("ruff failed")
-    unread = [
-        line
-        for item, line in zip(found, lines, strict=True)
-        if item.get("code") in NOT_LINT or item.get("code") is None
-    ]
+    unread = [item for item in found if item.code in NOT_LINT]
     if unread:
-        return facts.ran.error(f"{len(unread)} places cannot be parsed: {tool.listed(unread)}")
-    examined = sum(line.endswith((".py", ".pyi")) for line in facts.shown.done.stdout.splitlines())
+        return facts.ran.error(f"{len(unread)} places cannot be parsed: {ratchet.listed(unread)}")
+    examined = len(_files(facts.shown))
     if facts.shown.done.returncode != 0 or not examined:
         return facts.shown.error("ruff examined no Python file")
-    measured = facts.ran.measurements(
-        Measurement("files_examined", examined, "count", ">= 1"),
-        Measurement("findings", len(found), "count", f"<= {facts.limit}"),
-    )
-    reason = f"{len(found)} findings in {examined} files, {facts.limit} accepted"
-    if len(found) > facts.limit:
-        return Outcome(Status.FAIL, f"{reason}: {tool.listed(lines)}", measurements=measured)
-    return Outcome(Status.PASS, reason, measurements=measured)
+    return found, examined
 
 
-def _line(item: dict[str, Any], project: Path) -> str:
-    path = Path(item["filename"])
-    name = path.relative_to(project) if path.is_relative_to(project) else path
-    return f"{name}:{item['location']['row']} {item['code']} {item['message']}"
+def _findings(facts: Facts) -> list[Diagnostic]:
+    """Return what ruff found, in its order; whatever else it printed raises."""
+    items: list[dict[str, Any]] = json.loads(facts.ran.done.stdout)
+    return [
+        Diagnostic(
+            tool="ruff",
+            code=item["code"] or NOT_LINT[-1],
+            message=item["message"],
+            path=_relative(item["filename"], facts.ratchet.project),
+            line=item["location"]["row"],
+            column=item["location"]["column"],
+        )
+        for item in items
+    ]
+
+
+def _files(shown: tool.Ran) -> list[Path]:
+    lines = shown.done.stdout.splitlines()
+    return [Path(line) for line in lines if line.endswith((".py", ".pyi"))]
+
+
+def _relative(name: str, project: Path) -> str:
+    path = Path(name)
+    return (path.relative_to(project) if path.is_relative_to(project) else path).as_posix()

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from mlx_preflight.errors import ResultError
-from mlx_preflight.gates import tool
+from mlx_preflight.gates import outcomes, tool
+from mlx_preflight.gates.outcomes import Recorded
 from mlx_preflight.isolate import child_environment, redact
 from mlx_preflight.result import Measurement, Outcome, Status, read_json, write_json
 from mlx_preflight.runner import Context
@@ -24,6 +25,9 @@ DATA = "coverage"
 """Base name of every data file: `coverage combine` only takes files that share it."""
 
 MAX_JUNIT_BYTES = 64_000_000
+
+_NO_REASON = ("(no message)", "(unconditional skip)")
+"""Ends of a skipped test's text where its author gave no reason (pytest 8 and 9)."""
 
 _FAILED, _STOPPED = 1, 2
 _MEANING = {
@@ -47,6 +51,9 @@ class Tests:
         select: That expression.
         data: Folder with the coverage data of this run.
         minimum: How many tests must have passed.
+        skips_max: How many may be skipped where no baseline is recorded.
+        outcomes: Test name → passed, failed or skipped.
+        recorded: What the project accepted, if it recorded that.
     """
 
     ran: tool.Ran
@@ -57,6 +64,9 @@ class Tests:
     select: str
     data: Path
     minimum: int
+    skips_max: int
+    outcomes: Mapping[str, str]
+    recorded: Recorded | None
 
 
 def measure(context: Context, name: str) -> Tests:
@@ -67,7 +77,7 @@ def measure(context: Context, name: str) -> Tests:
         name: `UNIT` or `ACCEPTANCE`.
 
     Raises:
-        ResultError: pytest left no readable JUnit file.
+        ResultError: pytest left no readable JUnit file, or a baseline cannot be used.
     """
     folder = context.scratch(name)
     for old in folder.glob(f"{DATA}*"):
@@ -88,12 +98,21 @@ def measure(context: Context, name: str) -> Tests:
         # A project's own --cov would measure instead of us, and leave us no data.
         pytest.append("--no-cov")
     ran = tool.run(context, "coverage", *arguments, *pytest, env=environment(data))
-    passed, failed, skipped = _outcomes(junit, ran)
+    cases = _cases(junit, ran)
     files = sorted(path.name for path in folder.glob(f"{DATA}*"))
     write_json(stamp, {"run_id": context.run_id, "exit_code": ran.done.returncode, "data": files})
-    minimum = context.settings.tests_min if name == UNIT else 1
     return Tests(
-        ran, passed, failed, skipped, _deselected(ran) if select else 0, select, folder, minimum
+        ran=ran,
+        passed=sum(case.outcome == outcomes.PASSED for case in cases),
+        failed=_named(cases, outcomes.FAILED),
+        skipped=_named(cases, outcomes.SKIPPED),
+        deselected=_deselected(ran) if select else 0,
+        select=select,
+        data=folder,
+        minimum=context.settings.tests_min if name == UNIT else 1,
+        skips_max=context.settings.tests_skipped_max,
+        outcomes={case.name: case.outcome for case in cases},
+        recorded=outcomes.read(context.project, context.settings.baselines, name),
     )
 
 
@@ -111,12 +130,20 @@ def measured(context: Context, name: str) -> int | None:
 
 def judge(tests: Tests) -> Outcome:
     """Return the outcome of a test gate: enough passed, none failed."""
-    code = tests.ran.done.returncode
+    code, recorded = tests.ran.done.returncode, tests.recorded
     total = tests.passed + len(tests.failed) + len(tests.skipped)
     measured_values = tests.ran.measurements(
-        Measurement("tests_passed", tests.passed, "count", f">= {tests.minimum}"),
+        Measurement(
+            "tests_passed", tests.passed, "count", None if recorded else f">= {tests.minimum}"
+        ),
         Measurement("tests_failed", len(tests.failed), "count", "<= 0"),
-        Measurement("tests_skipped", len(tests.skipped), "count"),
+        Measurement(
+            "tests_skipped",
+            len(tests.skipped),
+            "count",
+            None if recorded else f"<= {tests.skips_max}",
+        ),
+        *([Measurement("tests_recorded", len(recorded.outcomes), "count")] if recorded else []),
         *([Measurement("tests_deselected", tests.deselected, "count")] if tests.select else []),
     )
     named = tool.listed([*tests.failed])
@@ -135,10 +162,23 @@ def judge(tests: Tests) -> Outcome:
         reason += f"; {tests.deselected} did not run: tests-select = {tests.select!r}"
     if tests.passed == 0:
         return Outcome(Status.ERROR, f"no test passed: {reason}", measurements=measured_values)
-    if tests.passed < tests.minimum:
-        reason = f"{reason}; {tests.minimum} must pass"
+    if lacks := _lacks(tests):
+        reason = f"{reason}; {tool.listed(lacks)}"
         return Outcome(Status.FAIL, reason, measurements=measured_values)
     return Outcome(Status.PASS, reason, measurements=measured_values)
+
+
+def _lacks(tests: Tests) -> list[str]:
+    """Return what a run without a failure still lacks: tests, or reasons for skips."""
+    lacks = [f"{name} gives no reason" for name in tests.skipped if name.endswith(_NO_REASON)]
+    if tests.recorded is not None:
+        # By name, so that a new test cannot stand in for one that vanished.
+        return lacks + tests.recorded.findings(tests.select, tests.outcomes)
+    if tests.passed < tests.minimum:
+        lacks.append(f"{tests.minimum} must pass")
+    if len(tests.skipped) > tests.skips_max:
+        lacks.append(f"at most {tests.skips_max} may be skipped")
+    return lacks
 
 
 def environment(data: Path) -> dict[str, str]:
@@ -154,8 +194,21 @@ def environment(data: Path) -> dict[str, str]:
     return {**clean, "COVERAGE_FILE": str(data)}
 
 
-def _outcomes(path: Path, ran: tool.Ran) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-    """Return passed, failed and skipped of a JUnit file that the tests could have written."""
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Hold one test of a JUnit file; the message is a failure's or a skip's first line."""
+
+    name: str
+    outcome: str
+    message: str
+
+
+def _cases(path: Path, ran: tool.Ran) -> list[_Case]:
+    """Return the tests of a JUnit file that pytest could have written.
+
+    Raises:
+        ResultError: It is missing, too large, or no JUnit file.
+    """
     try:
         if path.stat().st_size > MAX_JUNIT_BYTES:
             raise ResultError(f"{path}: over {MAX_JUNIT_BYTES} bytes")
@@ -163,22 +216,26 @@ def _outcomes(path: Path, ran: tool.Ran) -> tuple[int, tuple[str, ...], tuple[st
         # Without a DOCTYPE there are no entities to expand, so the plain parser is safe.
         if "<!DOCTYPE" in text:
             raise ResultError(f"{path}: has a DOCTYPE, which pytest never writes")
-        cases = list(ET.fromstring(text).iter("testcase"))  # noqa: S314  (see above)
+        return [_case(case) for case in ET.fromstring(text).iter("testcase")]  # noqa: S314
     except (OSError, ValueError, ET.ParseError) as error:
         reason = f"pytest exited {ran.done.returncode} and left no readable JUnit file"
         raise ResultError(f"{reason}: {_last_words(ran)}") from error
-    passed, failed, skipped = 0, [], []
-    for case in cases:
-        name = f"{case.get('classname', '')}::{case.get('name', '')}".removeprefix("::")
-        bad = case.find("failure") if case.find("failure") is not None else case.find("error")
-        skip = case.find("skipped")
-        if bad is not None:
-            failed.append(f"{name} ({_first(bad.get('message'))})")
-        elif skip is not None:
-            skipped.append(f"{name} ({_first(skip.get('message'))})")
-        else:
-            passed += 1
-    return passed, tuple(failed), tuple(skipped)
+
+
+def _case(case: ET.Element) -> _Case:
+    name = f"{case.get('classname', '')}::{case.get('name', '')}".removeprefix("::")
+    for tag, outcome in (
+        ("failure", outcomes.FAILED),
+        ("error", outcomes.FAILED),
+        ("skipped", outcomes.SKIPPED),
+    ):
+        if (found := case.find(tag)) is not None:
+            return _Case(name, outcome, _first(found.get("message")))
+    return _Case(name, outcomes.PASSED, "")
+
+
+def _named(cases: Sequence[_Case], outcome: str) -> tuple[str, ...]:
+    return tuple(f"{case.name} ({case.message})" for case in cases if case.outcome == outcome)
 
 
 def _deselected(ran: tool.Ran) -> int:
