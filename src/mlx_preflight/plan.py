@@ -77,9 +77,10 @@ GROUPS = {
     "gates": ("gates",),
     "ac": ("ac",),
     "e2e": ("e2e",),
+    "selftest": ("selftest",),
     "preflight": ("gates", "ac", "integration", "regression", "bench"),
 }
-"""Group → tags or sessions that it runs, in the order of `SESSIONS`; e2e is one session."""
+"""Group → tags or sessions that it runs, in the order of `SESSIONS`; two are one session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from mlx_preflight import remedies
 from mlx_preflight.errors import UsageError
 from mlx_preflight.plan import GROUPS, Check, Session, suggest
 
+BLACK, RUFF, MYPY = "black>=25.9,<27", "ruff>=0.17,<0.18", "mypy>=1.18,<3"
 PYTEST = ("pytest>=8.4,<10", "coverage[toml]>=7.10,<8")
+BUILD, PIP, UV = "build>=1.3,<2", "pip>=25,<27", "uv>=0.9,<1"
+PIP_AUDIT = "pip-audit>=2.9,<3"
 HANDS_ON = "this check is not built yet; see CHANGELOG, 'Not yet'"
 _SIGN_OFF = "read the answers, then `mlx-preflight sign-off AC5 --note '…'`"
 
@@ -32,21 +35,21 @@ SESSIONS: tuple[Session, ...] = (
         "format",
         "black finds nothing to reformat",
         "run `black .`",
-        requirements=("black>=25.9,<27",),
+        requirements=(BLACK,),
     ),
     _gate(
         2,
         "lint",
         "ruff finds no more than the accepted number of errors",
         "run `ruff check .` and mend what it names",
-        requirements=("ruff>=0.17,<0.18",),
+        requirements=(RUFF,),
     ),
     _gate(
         3,
         "types",
         "mypy finds no more than the accepted number of errors",
         "run `mypy .` and mend what it names",
-        requirements=("mypy>=1.18,<3",),
+        requirements=(MYPY,),
         stack="tests",
     ),
     _gate(
@@ -80,7 +83,7 @@ SESSIONS: tuple[Session, ...] = (
         "build",
         "sdist and wheel build",
         "run `python -m build` and mend what it names",
-        requirements=("build>=1.3,<2", "uv>=0.9,<1"),
+        requirements=(BUILD, UV),
         # A source walk beside running tests meets files that vanish under it.
         parallel=False,
     ),
@@ -90,7 +93,7 @@ SESSIONS: tuple[Session, ...] = (
         "no known vulnerability in the runtime environment, and every package was audited",
         "upgrade the packages named; where nothing could be audited, name a reachable "
         "advisory service with audit-service and audit-url",
-        requirements=("pip-audit>=2.9,<3",),
+        requirements=(PIP_AUDIT,),
         stack="model",
     ),
     Session(
@@ -145,7 +148,7 @@ SESSIONS: tuple[Session, ...] = (
             Check("AC3.6", "no conflict with the MCP dependencies", "wait", HANDS_ON),
             Check("AC3.7", "the installation guide is documented", "see AC7"),
         ),
-        requirements=("pip>=25,<27", "uv>=0.9,<1"),
+        requirements=(PIP, UV),
         stack="model",
     ),
     Session(
@@ -241,7 +244,7 @@ SESSIONS: tuple[Session, ...] = (
             Check("AC8.7", "`pip check` finds no conflict", remedies.REINSTALL),
             Check("AC8.8", "no known vulnerability in the runtime environment", "see gate8-audit"),
         ),
-        requirements=("pip>=25,<27", "pip-audit>=2.9,<3", "uv>=0.9,<1"),
+        requirements=(PIP, PIP_AUDIT, UV),
         stack="model",
         # It reads the result of gate 8, where this run has one.
         parallel=False,
@@ -305,6 +308,17 @@ SESSIONS: tuple[Session, ...] = (
         (Check("BENCH2", "the decode speed of this run is recorded", "see ac5-inference"),),
         parallel=False,
         required=False,
+    ),
+    Session(
+        "selftest",
+        "Self-test: every gate turns red for its fault, and for nothing else",
+        "selftest",
+        "selftest.session",
+        tuple(
+            Check(f"SELF.{n}", f"gate {n} can fail", "see the reason; other versions of the tool?")
+            for n in range(1, 9)
+        ),
+        requirements=(BLACK, RUFF, MYPY, *PYTEST, BUILD, UV, PIP_AUDIT),
     ),
 )
 

@@ -24,7 +24,15 @@ from mlx_preflight.diagnostic import KEPT
 from mlx_preflight.errors import BlockedError, PreflightError, ResultError
 from mlx_preflight.isolate import redact
 from mlx_preflight.plan import Check, Profile, Session, Settings
-from mlx_preflight.result import CheckResult, Evidence, Outcome, SessionResult, Status
+from mlx_preflight.result import (
+    CheckResult,
+    Evidence,
+    Measurement,
+    Outcome,
+    SessionResult,
+    Status,
+)
+from mlx_preflight.selftest import record
 
 RUN_ID_VARIABLE = "PREFLIGHT_RUN_ID"
 
@@ -185,6 +193,10 @@ def _failure(error: BaseException) -> Outcome:
 
 def _recorded(session: Session, check: Check, outcome: Outcome, context: Context) -> CheckResult:
     default = context.evidence if session.runs_model else Evidence.STATIC
+    measurements = outcome.measurements
+    if session.tag == "gates":
+        said = record.said(context.state, session.id, record.tool_of(measurements))
+        measurements = (*measurements, Measurement("self_test", said, "text"))
     remedy = "" if outcome.status is Status.PASS else outcome.remedy or check.remedy
     return CheckResult(
         id=check.id,
@@ -193,7 +205,7 @@ def _recorded(session: Session, check: Check, outcome: Outcome, context: Context
         evidence=outcome.evidence or default,
         reason=redact(outcome.reason),
         remedy=redact(remedy),
-        measurements=outcome.measurements,
+        measurements=measurements,
         diagnostics=tuple(
             dataclasses.replace(item, message=redact(item.message))
             for item in outcome.diagnostics[:KEPT]

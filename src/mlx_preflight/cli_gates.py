@@ -1,4 +1,4 @@
-"""Define `mlx-preflight baseline record`: accept what is there, in the gate's own venv."""
+"""Define the commands around the gates: record a baseline, prove that each gate can fail."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ baseline = typer.Typer(
 def attach(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.add_typer(baseline, name="baseline")
+    app.command("selftest", epilog="Example:  mlx-preflight selftest --json")(selftest)
 
 
 @baseline.callback()
@@ -67,3 +68,16 @@ def record(
         typer.echo(json.dumps(dataclasses.asdict(done), sort_keys=True, indent=1))
     else:
         typer.echo(f"{done.path}: {done.total} recorded, {done.added} new, {done.removed} gone")
+
+
+def selftest(
+    project: Annotated[Path, typer.Option("--project", help="Root of the project.")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Plant one fault per gate in a sample, and see that exactly its gate turns red.
+
+    It runs the tools of this venv; `nox -s selftest` makes a venv that has them all.
+    """
+    from mlx_preflight import cli
+
+    cli.check("selftest", project=project, as_json=as_json)

@@ -1,0 +1,168 @@
+"""Hold a small clean project, and the faults that must each turn exactly their gates red."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PYPROJECT = """[build-system]
+requires = ["hatchling>=1.27,<2"]
+build-backend = "hatchling.build"
+
+[project]
+name = "sample"
+version = "1.0"
+dependencies = ["jinja2==3.1.6"]
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/sample"]
+
+[tool.ruff.lint]
+select = ["E", "F"]
+
+[tool.mypy]
+strict = true
+
+[tool.pytest.ini_options]
+pythonpath = ["src"]
+"""
+
+_MODULE = '''"""Add numbers."""
+
+
+def add(left: int, right: int) -> int:
+    """Return the sum."""
+    return left + right
+'''
+
+_TEST = '''"""Test the sum."""
+
+from sample import add
+
+
+def test_add() -> None:
+    """One and two are three."""
+    assert add(1, 2) == 3
+'''
+
+CLEAN: Mapping[str, str] = {
+    "pyproject.toml": PYPROJECT,
+    "src/sample/__init__.py": _MODULE,
+    "src/sample/py.typed": "",
+    "tests/test_add.py": _TEST,
+    "tests/acceptance/test_whole.py": _TEST,
+}
+"""The project that no gate may find fault with, by path."""
+
+_SKIPPED = '''"""Test nothing."""
+
+import pytest
+
+
+@pytest.mark.skip(reason="needs another machine")
+def test_add() -> None:
+    """Never run."""
+'''
+
+_VALUES_TEST = '''"""Test a value."""
+
+from sample import values
+
+
+def test_value() -> None:
+    """The first is nothing."""
+    assert values.VALUE_0 == 0
+'''
+
+_STATEMENTS, _MISSING = 500, 77
+"""84.60 % covered: coverage's own `fail_under` of 85 prints FAIL and exits 0 there."""
+
+
+def _partly_covered() -> str:
+    """Return a module that makes the clean project's coverage 84.60 % when it is imported."""
+    # Two statements are the clean module's, one is the function that nobody calls.
+    run = [f"VALUE_{number} = {number}" for number in range(_STATEMENTS - _MISSING - 3)]
+    never = [f"    value = {number}" for number in range(_MISSING - 1)]
+    body = "\n".join(never)
+    head = "\n".join(run)
+    return f'"""Hold values."""\n\n{head}\n\n\ndef never() -> int:\n{body}\n    return value\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Hold one bad sample.
+
+    Attributes:
+        name: What is wrong, in words.
+        gates: Sessions that must not pass; all others must.
+        files: Path → content that replaces or joins the clean project.
+    """
+
+    name: str
+    gates: frozenset[str]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+_FORMAT, _LINT, _TYPES = "gate1-format", "gate2-lint", "gate3-types"
+_UNIT, _ACCEPTANCE, _COVERAGE = "gate4-unit", "gate5-integration", "gate6-coverage"
+_BUILD, _AUDIT = "gate7-build", "gate8-audit"
+
+# Files below `tests` that pytest does not collect concern the three static gates only.
+FAULTS = (
+    Fault("an unformatted file", frozenset({_FORMAT}), {"tests/ugly.py": "VALUES = {  'a':1 }\n"}),
+    Fault("an unused import", frozenset({_LINT}), {"tests/unused.py": "import os\n"}),
+    Fault("a wrong type", frozenset({_TYPES}), {"tests/wrong.py": 'NUMBER: int = "one"\n'}),
+    Fault(
+        "a syntax error",
+        frozenset({_FORMAT, _LINT, _TYPES}),
+        {"tests/broken.py": "def broken(:\n"},
+    ),
+    Fault(
+        "a failing test",
+        frozenset({_UNIT}),
+        {"tests/test_wrong.py": 'def test_wrong() -> None:\n    assert int("1") == 2\n'},
+    ),
+    Fault("only skipped tests", frozenset({_UNIT}), {"tests/test_add.py": _SKIPPED}),
+    Fault(
+        "a failing acceptance test",
+        frozenset({_ACCEPTANCE}),
+        {
+            "tests/acceptance/test_wrong.py": (
+                'def test_wrong() -> None:\n    assert int("1") == 2\n'
+            )
+        },
+    ),
+    Fault(
+        "84.60 % of lines covered",
+        frozenset({_COVERAGE}),
+        {
+            "src/sample/values.py": _partly_covered(),
+            "tests/test_values.py": _VALUES_TEST,
+        },
+    ),
+    Fault(
+        "a module that no test imports",
+        frozenset({_COVERAGE}),
+        {"src/sample/alone.py": "ONE = 1\nTWO = 2\n"},
+    ),
+    Fault(
+        "a package that does not build",
+        frozenset({_BUILD}),
+        {"pyproject.toml": PYPROJECT.replace("src/sample", "src/nothing")},
+    ),
+    Fault(
+        "a pin that is known to be vulnerable",
+        frozenset({_AUDIT}),
+        {"pyproject.toml": PYPROJECT.replace("jinja2==3.1.6", "jinja2==2.10")},
+    ),
+)
+
+
+def write(folder: Path, fault: Fault | None = None) -> Path:
+    """Write the clean project, with a fault if one is given, and return its folder."""
+    for name, text in {**CLEAN, **(fault.files if fault else {})}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder

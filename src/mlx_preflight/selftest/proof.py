@@ -1,0 +1,64 @@
+"""Run every gate on the clean sample and on each fault, and say which turned red.
+
+The gates run in this venv through the same code as any other project, so what is proved
+here holds for the tool versions that are installed here, and is recorded with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mlx_preflight import plan, register, runner
+from mlx_preflight.result import CheckResult, Status
+from mlx_preflight.selftest import faults
+from mlx_preflight.selftest.faults import Fault
+from mlx_preflight.selftest.record import Trial, tool_of
+
+_TIMEOUT_S = 300.0
+
+GATES = tuple(session.id for session in register.sessions("gates"))
+
+
+def trials(
+    folder: Path, note: Callable[[str], None], chosen: Sequence[Fault] = faults.FAULTS
+) -> Iterator[Trial]:
+    """Run all gates on the clean project, then on every fault, each in a fresh copy.
+
+    Args:
+        folder: Empty folder for the copies.
+        note: Shows progress.
+        chosen: Faults to plant.
+    """
+    for number, fault in enumerate((None, *chosen)):
+        note(f"selftest {number + 1} of {len(chosen) + 1}: {fault.name if fault else 'clean'}")
+        project = faults.write(folder / str(number), fault)
+        found = {gate: _judge(gate, project, f"selftest-{number}") for gate in GATES}
+        yield Trial(
+            fault.name if fault else "",
+            fault.gates if fault else frozenset(),
+            {
+                gate: f"{check.status}: {check.reason}"
+                for gate, check in found.items()
+                if check.status is not Status.PASS
+            },
+            {gate: tool_of(check.measurements) for gate, check in found.items()},
+        )
+
+
+def _judge(gate: str, project: Path, run_id: str) -> CheckResult:
+    settings = plan.Settings(tests_min=1, timeout_s=_TIMEOUT_S)
+    profile = plan.choose(settings)
+    context = runner.Context(
+        project=project,
+        state=project / ".preflight",
+        run_id=run_id,
+        profile=profile,
+        settings=settings,
+        model=profile.model,
+        evidence=profile.evidence,
+        budget_bytes=int(profile.budget_gb * 1e9),
+        note=lambda _: None,
+    )
+    (check,) = runner.run_session(register.find_session(gate)[0], context).checks
+    return check
