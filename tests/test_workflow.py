@@ -145,7 +145,7 @@ def test_one_run_id_joins_the_jobs(jobs: dict[str, Any]) -> None:
 def test_the_chunks_are_the_register(chunks: dict[str, list[str]]) -> None:
     """Every session of the plan is run by exactly one chunk, and nothing else is."""
     planned = [session for members in chunks.values() for session in members]
-    assert sorted(planned) == sorted(session.id for session in register.SESSIONS)
+    assert sorted(planned) == sorted(session.id for session in register.sessions())
 
 
 def test_what_reads_a_result_runs_where_it_was_made(chunks: dict[str, list[str]]) -> None:
