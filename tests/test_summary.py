@@ -118,7 +118,7 @@ def test_results_without_a_manifest_are_judged_by_the_whole_plan(
     save(tmp_path, make_run("gates"))
     verdict, report = summarize(tmp_path, "run-1")
     assert (report["group"], verdict.exit_code) == ("preflight", 3)
-    assert len(report["rows"]) == sum(len(item.checks) for item in register.SESSIONS)
+    assert len(report["rows"]) == sum(len(item.checks) for item in register.sessions())
 
 
 def test_a_whole_run_without_a_manifest_is_ready(tmp_path: Path, make_run: Maker) -> None:

@@ -57,7 +57,7 @@ def test_all_passed_is_ready(make_run: Maker) -> None:
 
 def test_the_rows_are_the_register(make_run: Maker) -> None:
     """Whatever is on disk, the report shows every check once, in the plan's order."""
-    ids = [check.id for session in register.SESSIONS for check in session.checks]
+    ids = [check.id for session in register.sessions() for check in session.checks]
     runs: list[Run] = [make_run(), {}, {"gate2-lint": ResultError("torn")}]
     for found in runs:
         assert [item.check.id for item in judged(found).rows] == ids
@@ -180,10 +180,10 @@ def test_a_spoilt_result_is_an_error_that_says_why(make_run: Maker, kind: str) -
 
 
 @given(
-    st.sampled_from([item.id for item in register.SESSIONS if item.required]),
+    st.sampled_from([item.id for item in register.sessions() if item.required]),
     st.sampled_from(KINDS),
     st.dictionaries(
-        st.sampled_from([item.id for item in register.SESSIONS]), st.sampled_from(KINDS), max_size=3
+        st.sampled_from([item.id for item in register.sessions()]), st.sampled_from(KINDS), max_size=3
     ),
 )
 @settings(deadline=None, max_examples=150)
@@ -199,7 +199,7 @@ def test_never_ready_with_anything_required_spoilt(
     assert verdict.state == "needs_adapt"
     assert verdict.exit_code != 0
     ids = {item.check.id for item in verdict.rows}
-    assert ids >= {check.id for session in register.SESSIONS for check in session.checks}
+    assert ids >= {check.id for session in register.sessions() for check in session.checks}
 
 
 def test_a_model_swapped_during_the_run_is_an_error(make_run: Maker) -> None:
@@ -244,7 +244,7 @@ def test_other_evidence_is_left_to_the_checks(make_run: Maker, evidence: Evidenc
 def test_titles_are_the_registers(make_run: Maker) -> None:
     """A result cannot rename what it answers."""
     verdict = judged(answered(make_run(), "gate1-format", title="all is well"))
-    assert row(verdict, "GATE1").check.title == register.SESSIONS[0].checks[0].title
+    assert row(verdict, "GATE1").check.title == register.sessions()[0].checks[0].title
 
 
 def test_the_verdict_names_the_model_that_it_holds_for(make_run: Maker) -> None:

@@ -152,6 +152,8 @@ class Settings:
         generate_tokens: Longest answer in AC5, tokens.
         train_steps: QLoRA steps measured in AC6.
         train_tokens: Length of every row in AC6, tokens; memory grows with it.
+        default_group: What bare `nox` runs: `preflight`, `gates`, `ac` or `e2e`.
+        off: Session → why it does not apply to this project; the report prints it.
         handoff: Files for the next agent; None writes none.
     """
 
@@ -178,6 +180,8 @@ class Settings:
     generate_tokens: int = 128
     train_steps: int = 5
     train_tokens: int = 256
+    default_group: str = "preflight"
+    off: dict[str, str] = field(default_factory=dict)
     handoff: Handoff | None = None
 
 
@@ -204,6 +208,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "generate_tokens": (int,),
     "train_steps": (int,),
     "train_tokens": (int,),
+    "default_group": (str,),
+    "off": (dict,),
     "handoff": (dict,),
 }
 
@@ -255,9 +261,13 @@ def _check_ranges(settings: Settings) -> None:
             raise UsageError(f"{name.replace('_', '-')} = {value}: expected at least {least}")
     if settings.audit_service not in ("pypi", "osv"):
         raise UsageError(f"audit-service = {settings.audit_service!r}: expected 'pypi' or 'osv'")
-    for package, reason in settings.audit_exempt.items():
-        if not isinstance(reason, str) or not reason.strip():
-            raise UsageError(f"audit-exempt.{package}: expected a reason, found {reason!r}")
+    if settings.default_group not in GROUPS:
+        name = settings.default_group
+        raise UsageError(f"unknown default-group {name!r}{suggest(name, GROUPS)}")
+    for key, reasons in (("audit-exempt", settings.audit_exempt), ("off", settings.off)):
+        for name, reason in reasons.items():
+            if not isinstance(reason, str) or not reason.strip():
+                raise UsageError(f"{key}.{name}: expected a reason, found {reason!r}")
 
 
 def find_profile(name: str) -> Profile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mlx_preflight import remedies
 from mlx_preflight.errors import UsageError
-from mlx_preflight.plan import GROUPS, Check, Session, suggest
+from mlx_preflight.plan import GROUPS, Check, Session, Settings, suggest
 
 BLACK, RUFF, MYPY = "black>=25.9,<27", "ruff>=0.17,<0.18", "mypy>=1.18,<3"
 PYTEST = ("pytest>=8.4,<10", "coverage[toml]>=7.10,<8")
@@ -332,6 +332,19 @@ def sessions(group: str = "preflight") -> tuple[Session, ...]:
     if group not in GROUPS:
         raise UsageError(f"unknown group {group!r}{suggest(group, GROUPS)}")
     return tuple(item for item in SESSIONS if {item.tag, item.id} & {*GROUPS[group]})
+
+
+def off(settings: Settings) -> dict[str, str]:
+    """Return the sessions that a project turned off, with its reasons.
+
+    Raises:
+        UsageError: One of them does not exist; the message suggests the nearest one.
+    """
+    known = [item.id for item in SESSIONS]
+    for name in settings.off:
+        if name not in known:
+            raise UsageError(f"off: unknown session {name!r}{suggest(name, known)}")
+    return dict(settings.off)
 
 
 def find_session(name: str) -> tuple[Session, Check | None]:

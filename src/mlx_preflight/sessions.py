@@ -28,6 +28,9 @@ from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
 MODEL_STACK = ("mlx-lm", "mlx", "transformers", "huggingface-hub", "numpy")
 """Dependencies of the package that a venv for a mere tool can do without."""
 
+TESTS = ("tests", "test", "testing", "dev")
+"""Names that projects give to what their tests need, the first one found is taken."""
+
 _GROUP_VARIABLE = "PREFLIGHT_GROUP"
 """Set in the sessions that a group started: the group writes their summary."""
 
@@ -50,17 +53,41 @@ def define(project: Path) -> None:
     nox.options.reuse_venv = "yes"
     nox.options.error_on_missing_interpreters = True
     nox.options.error_on_external_run = True
+    off, default = _table(project)
     for spec in register.SESSIONS:
-        _define_session(spec, project)
+        if spec.id in off:
+            _define_off(spec, off[spec.id])
+        else:
+            _define_session(spec, project)
     for group in plan.GROUPS:
         if group not in {spec.id for spec in register.SESSIONS}:
-            _define_group(group, project)
+            _define_group(group, project, off, default=group == default)
 
     @nox.session(name="summary", default=False)
     def summary(session: nox.Session) -> None:
         """Write the report of the last run and exit with its verdict."""
         _install_harness(session)
         session.run("python", "-m", "mlx_preflight", "summary")
+
+
+def _table(project: Path) -> tuple[dict[str, str], str]:
+    """Return what the project turned off, and its default group.
+
+    A table that cannot be read turns nothing off: every session then says what is wrong.
+    """
+    try:
+        settings = plan.load_settings(project)
+        return register.off(settings), settings.default_group
+    except PreflightError:
+        return {}, "preflight"
+
+
+def _define_off(spec: plan.Session, reason: str) -> None:
+    def body(session: nox.Session) -> None:
+        session.error(f"off in this project: {reason}")
+
+    body.__doc__ = f"Off in this project: {reason}"
+    nox.session(name=spec.id, tags=[spec.tag], venv_backend="none", default=False)(body)
 
 
 def _define_session(spec: plan.Session, project: Path) -> None:
@@ -80,10 +107,14 @@ def _define_session(spec: plan.Session, project: Path) -> None:
     nox.session(name=spec.id, tags=[spec.tag], default=False, allow_parallel=spec.parallel)(body)
 
 
-def _define_group(group: str, project: Path) -> None:
+def _define_group(group: str, project: Path, off: dict[str, str], *, default: bool) -> None:
     def body(session: nox.Session) -> None:
         arguments, profile = _forwarded(session, project)
-        chosen = _begin(group, project, profile)
+        chosen = [name for name in _begin(group, project, profile) if name not in off]
+        if not chosen:
+            session.error(f"every session of {group} is off in this project")
+        for name, reason in off.items():
+            session.log("%s is off: %s", name, reason)
         jobs = [] if "NOX_PARALLEL" in os.environ else ["-j", str(min(os.cpu_count() or 1, 4))]
         nested = (sys.executable, "-m", "nox", "-f", str(project / "noxfile.py"))
         # Whatever the sessions return, the summary judges: a failure must not hide the rest.
@@ -97,9 +128,9 @@ def _define_group(group: str, project: Path) -> None:
     body.__doc__ = {
         "gates": "Run the eight quality gates, then the summary",
         "ac": "Run the eight acceptance criteria, then the summary",
-        "preflight": "Run the whole plan, then the summary (the default)",
+        "preflight": "Run the whole plan, then the summary",
     }[group]
-    nox.session(name=group, venv_backend="none", default=group == "preflight")(body)
+    nox.session(name=group, venv_backend="none", default=default)(body)
 
 
 def _begin(group: str, project: Path, profile: plan.Profile) -> list[str]:
@@ -134,15 +165,16 @@ def _install(session: nox.Session, spec: plan.Session, project: Path) -> None:
     if spec.stack == "tool":
         _install_harness(session, *spec.requirements)
         return
-    wanted = ["-e", "." + (_tests_extra(project) if spec.stack == "tests" else "")]
+    wanted = _project(project, tests=spec.stack == "tests")
     if project == PACKAGE:
         _install_once(session, [*wanted, *spec.requirements])
         return
     # Another project may compile what it installs, so it is installed anew in every run.
+    if wanted or spec.requirements:
+        session.install(*wanted, *spec.requirements)
     if spec.stack == "model":
-        wanted += _harness()
-    session.install(*wanted, *spec.requirements)
-    if spec.stack == "tests":
+        session.install(*_harness())
+    else:
         _install_harness(session)
 
 
@@ -187,12 +219,24 @@ def _dependencies() -> list[str]:
     return lines
 
 
-def _tests_extra(project: Path) -> str:
-    """Return `[tests]`, `[test]` or `[dev]`, the first extra that the project has."""
+def _project(project: Path, *, tests: bool) -> list[str]:
+    """Return what installs a project, as far as it says how: package, extra, group or list."""
     with (project / "pyproject.toml").open("rb") as stream:
-        table = tomllib.load(stream).get("project", {})
-    extras = table.get("optional-dependencies", {})
-    return next((f"[{name}]" for name in ("tests", "test", "dev") if name in extras), "")
+        document = tomllib.load(stream)
+    packaged = {"project", "build-system"} & set(document) or (project / "setup.py").is_file()
+    extras = document.get("project", {}).get("optional-dependencies", {})
+    groups = document.get("dependency-groups", {})
+    wanted = []
+    if packaged:
+        extra = next((name for name in TESTS if tests and name in extras), "")
+        wanted += ["-e", f".[{extra}]" if extra else "."]
+    group = next((name for name in TESTS if tests and name in groups), "")
+    wanted += ["--group", group] if group else []
+    lists = [] if packaged else ["requirements.txt"]
+    lists += [f"requirements-{name}.txt" for name in TESTS] if tests else []
+    for name in lists:
+        wanted += ["-r", name] if (project / name).is_file() else []
+    return wanted
 
 
 def _record_failed_install(

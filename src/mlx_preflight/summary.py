@@ -44,7 +44,12 @@ def summarize(state: Path, run_id: str) -> tuple[Verdict, dict[str, Any]]:
     results = read_results(state / "results")
     run = _run(manifest.read(state), results, run_id)
     judged = verdict.judge(
-        _planned(run), results, run_id=run.run_id, group=run.group, profile=_profile(run)
+        _planned(run),
+        results,
+        run_id=run.run_id,
+        group=run.group,
+        profile=_profile(run),
+        off=_off(state.parent),
     )
     report = document.build(judged, results, run)
     write_json(state / "report.json", report)
@@ -118,6 +123,13 @@ def _planned(run: Manifest) -> tuple[plan.Session, ...]:
             hint=again,
         )
     return sessions
+
+
+def _off(project: Path) -> dict[str, str]:
+    """Return what the project turned off; results without their project turn nothing off."""
+    if not (project / "pyproject.toml").is_file():
+        return {}
+    return register.off(plan.load_settings(project))
 
 
 def _profile(run: Manifest) -> plan.Profile:

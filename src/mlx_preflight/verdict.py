@@ -87,6 +87,7 @@ def judge(
     run_id: str,
     group: str,
     profile: Profile,
+    off: Mapping[str, str] | None = None,
 ) -> Verdict:
     """Return the verdict over one run.
 
@@ -96,10 +97,22 @@ def judge(
         run_id: Only results of this run count.
         group: `preflight` for the whole plan.
         profile: Only results for this profile and model count.
+        off: Session → why it does not apply to the project; shown, and not required.
     """
-    found = [(session, results.get(session.id)) for session in planned]
+    absent = off or {}
+    found = [
+        (session, None if session.id in absent else results.get(session.id)) for session in planned
+    ]
     wanted = _wanted([item for _, item in found], run_id, group, profile)
-    rows = tuple(row for session, item in found for row in _rows(session, item, wanted))
+    rows = tuple(
+        row
+        for session, item in found
+        for row in (
+            _off(session, absent[session.id])
+            if session.id in absent
+            else _rows(session, item, wanted)
+        )
+    )
     status = Status.worst([row.check.status for row in rows if row.required])
     state: State = "needs_adapt"
     if status is Status.PASS:
@@ -185,6 +198,15 @@ def _wanted(found: Sequence[Found], run_id: str, group: str, profile: Profile) -
         commit=next(filter(None, (_text(item.git, "commit") for item in mine)), ""),
         parameters=next((count for count in counts if isinstance(count, int)), None),
     )
+
+
+def _off(session: Session, reason: str) -> Iterator[Row]:
+    """Yield a row that says why the session did not run: off is shown, and never passed."""
+    why = f"off in this project: {reason}"
+    remedy = f"remove {session.id} from [tool.mlx-preflight.off] to run it"
+    for check in session.checks:
+        found = CheckResult(check.id, check.title, Status.BLOCKED, Evidence.STATIC, why, remedy)
+        yield Row(session.id, False, found)
 
 
 def _rows(session: Session, found: Found, wanted: _Wanted) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from mlx_preflight.errors import BlockedError
 from mlx_preflight.integration import sources
 from mlx_preflight.plan import Session
 from mlx_preflight.result import CheckResult, Measurement, Outcome, SessionResult, Status
@@ -15,7 +16,10 @@ GATES = {
 }
 
 COMPARED = frozenset(
-    ["tests_passed", "tests_failed", "tests_skipped", "findings", "errors", "coverage_percent"]
+    [
+        *("tests_passed", "tests_failed", "tests_skipped", "tests_recorded", "coverage_percent"),
+        *("findings", "findings_new", "errors", "errors_new", "suppressions"),
+    ]
 )
 """Measurements of the gates that the plan compares with its baseline."""
 
@@ -35,9 +39,12 @@ def gather(session: Session, context: Context) -> Facts:
     """Read the gates' results of this run.
 
     Raises:
-        BlockedError: One of them has none.
+        BlockedError: One of them has none, or all of them are off in this project.
     """
-    return Facts(tuple(sources.of_this_run(context, name) for name in GATES[session.id]))
+    names = [name for name in GATES[session.id] if name not in context.settings.off]
+    if not names:
+        raise BlockedError(f"{' and '.join(GATES[session.id])} are off, so nothing is compared")
+    return Facts(tuple(sources.of_this_run(context, name) for name in names))
 
 
 def reg1(facts: Facts) -> Outcome:
