@@ -183,7 +183,9 @@ def test_a_spoilt_result_is_an_error_that_says_why(make_run: Maker, kind: str) -
     st.sampled_from([item.id for item in register.sessions() if item.required]),
     st.sampled_from(KINDS),
     st.dictionaries(
-        st.sampled_from([item.id for item in register.sessions()]), st.sampled_from(KINDS), max_size=3
+        st.sampled_from([item.id for item in register.sessions()]),
+        st.sampled_from(KINDS),
+        max_size=3,
     ),
 )
 @settings(deadline=None, max_examples=150)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight import __version__, cli_gates, cli_memory, plan, register
+from mlx_preflight import __version__, cli_gates, cli_init, cli_memory, plan, register
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import Status
 from mlx_preflight.runner import Context, new_run_id, run_session
@@ -377,3 +377,4 @@ def document(
 
 cli_memory.attach(app)
 cli_gates.attach(app)
+cli_init.attach(app)

@@ -233,9 +233,10 @@ def _project(project: Path, *, tests: bool) -> list[str]:
     group = next((name for name in TESTS if tests and name in groups), "")
     wanted += ["--group", group] if group else []
     lists = [] if packaged else ["requirements.txt"]
-    lists += [f"requirements-{name}.txt" for name in TESTS] if tests else []
-    for name in lists:
-        wanted += ["-r", name] if (project / name).is_file() else []
+    forms = ("requirements-{}.txt", "{}-requirements.txt", "requirements/{}.txt")
+    lists += [form.format(name) for name in TESTS for form in forms] if tests else []
+    for path in lists:
+        wanted += ["-r", path] if (project / path).is_file() else []
     return wanted
 
 

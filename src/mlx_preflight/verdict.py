@@ -124,7 +124,11 @@ def judge(
         status=status,
         rows=rows,
         findings=_findings(rows),
-        holds_for=_holds_for(profile, wanted.parameters),
+        holds_for=(
+            _holds_for(profile, wanted.parameters)
+            if any(session.runs_model for session in planned)
+            else "this repository; no model was run"
+        ),
         exit_code=_EXIT_CODES[status] if ran else NOTHING_RAN,
     )
 

@@ -36,7 +36,7 @@ def shown(report: dict[str, Any], width: int = 80, *, tty: bool = False) -> str:
 def test_every_session_is_a_whole_line(make_report: Maker, width: int) -> None:
     """Ids, statuses and counts are never cut, at 80 columns and without a terminal."""
     text = shown(make_report({}), width)
-    for session in register.SESSIONS:
+    for session in register.sessions():
         [line] = [item for item in text.splitlines() if item.split(" ")[0] == session.id]
         count = len(session.checks)
         assert line.split() == [session.id, "PASS", f"{count}/{count}", "1.2"]

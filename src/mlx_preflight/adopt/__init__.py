@@ -1,0 +1,1 @@
+"""Bring the pipeline to another repository: look at its layout, propose files, write them."""

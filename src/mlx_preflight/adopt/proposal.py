@@ -1,0 +1,154 @@
+"""Propose the files that bring the pipeline to a repository; nothing is written here."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_preflight.adopt.survey import Survey
+from mlx_preflight.plan import Settings
+
+NOXFILE = '''"""Run the quality gates: `nox`, `nox -s gates`, `nox -s summary`."""
+
+from pathlib import Path
+
+from mlx_preflight import sessions
+
+sessions.define(Path(__file__).resolve().parent)
+'''
+
+WORKFLOW = """# Written by `mlx-preflight init`: the same command runs locally.
+name: preflight
+
+on:
+  push:
+  pull_request:
+
+permissions:
+  contents: read
+
+jobs:
+  preflight:
+    runs-on: ubuntu-24.04
+    timeout-minutes: 60
+    steps:
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
+        with:
+          persist-credentials: false
+      - uses: actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0
+        with:
+          python-version: "3.12"
+      - name: Run the plan
+        run: |
+          python -m pip install "nox>=2026.8.17,<2027" "uv>=0.9,<1" mlx-preflight
+          python -m nox
+      - name: Keep the report
+        if: always()
+        uses: actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0
+        with:
+          name: preflight-report
+          path: .preflight/report.*
+          if-no-files-found: error
+          include-hidden-files: true
+"""
+
+IGNORED = (".nox/", ".preflight/")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Hold one file as it is and as it would be.
+
+    Attributes:
+        path: File, relative to the project.
+        before: Its text; None when it does not exist.
+        after: Proposed text.
+        why: What the change is for.
+    """
+
+    path: str
+    before: str | None
+    after: str
+    why: str
+
+    def diff(self) -> str:
+        """Return the change as a unified diff."""
+        lines = difflib.unified_diff(
+            (self.before or "").splitlines(keepends=True),
+            self.after.splitlines(keepends=True),
+            "/dev/null" if self.before is None else f"a/{self.path}",
+            f"b/{self.path}",
+        )
+        return "".join(lines)
+
+
+def changes(project: Path, seen: Survey, *, workflow: bool = True) -> Iterator[Change]:
+    """Yield what is missing; a file that already serves is left out.
+
+    Args:
+        project: Root of the repository.
+        seen: What is there.
+        workflow: Whether a GitHub workflow is wanted.
+    """
+    yield from _noxfile(project)
+    if not seen.table:
+        before = _read(project / "pyproject.toml")
+        text = f"{before.rstrip()}\n\n{table(seen)}" if before else table(seen)
+        yield Change("pyproject.toml", before, text, "the limits that the gates judge by")
+    if workflow and _read(project / ".github/workflows/preflight.yml") is None:
+        yield Change(".github/workflows/preflight.yml", None, WORKFLOW, "the same run in CI")
+    before = _read(project / ".gitignore")
+    missing = [name for name in IGNORED if name not in (before or "").split()]
+    if missing:
+        head = f"{before.rstrip()}\n" if before and before.strip() else ""
+        text = head + "".join(f"{name}\n" for name in missing)
+        yield Change(".gitignore", before, text, "venvs and results stay out of git")
+
+
+def _noxfile(project: Path) -> Iterator[Change]:
+    before = _read(project / "noxfile.py")
+    if before is None:
+        yield Change("noxfile.py", None, NOXFILE, "the sessions, from the package")
+    elif "mlx_preflight" not in before:
+        added = (
+            "\n\n# The sessions of mlx-preflight, beside this project's own.\n"
+            "from pathlib import Path  # noqa: E402\n\n"
+            "from mlx_preflight import sessions  # noqa: E402\n\n"
+            "sessions.define(Path(__file__).resolve().parent)\n"
+        )
+        yield Change("noxfile.py", before, before.rstrip() + added, "the sessions, added")
+
+
+def table(seen: Survey) -> str:
+    """Return the project's table with a comment on every key."""
+    default = Settings()
+    lines = [
+        "[tool.mlx-preflight]",
+        "# What bare `nox` runs: `gates`, or `preflight` for the whole plan with a model.",
+        f"default-group = {json.dumps(seen.group)}",
+        "# Folder whose line coverage counts, and its exact lower limit in percent.",
+        f"source = {json.dumps(seen.source)}",
+        f"coverage-min = {default.coverage_min:g}",
+        "# Accepted findings where no baseline is recorded (`mlx-preflight baseline record lint`).",
+        f"lint-max = {default.lint_max}",
+        f"types-max = {default.types_max}",
+        "# Unit tests that must pass, and tests that may be skipped for a stated reason.",
+        "tests-min = 1",
+        f"tests-skipped-max = {default.tests_skipped_max}",
+    ]
+    if seen.acceptance:
+        lines += ["# Folder of the tests of gate 5.", f"acceptance = {json.dumps(seen.acceptance)}"]
+    if seen.off:
+        lines += ["", "[tool.mlx-preflight.off]", "# Gates that do not apply, and why."]
+        lines += [f"{name} = {json.dumps(reason)}" for name, reason in seen.off.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,100 @@
+"""Look at a repository and say which gates apply to it, and with which settings."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight.errors import UsageError
+
+TRAINS = ("mlx-lm", "mlx_lm", "mlx")
+"""A project that depends on one of these has a model to qualify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Hold what was seen.
+
+    Attributes:
+        layout: `src`, `flat` or `scripts`.
+        source: Folder whose coverage counts.
+        acceptance: Folder of the acceptance tests, or empty.
+        group: Default group: the whole plan where a model is trained, else the gates.
+        off: Session → why it cannot apply.
+        table: Whether pyproject.toml already has the pipeline's table.
+    """
+
+    layout: str
+    source: str
+    acceptance: str
+    group: str
+    off: dict[str, str] = field(default_factory=dict)
+    table: bool = False
+
+
+def look(project: Path) -> Survey:
+    """Survey a project's root.
+
+    Raises:
+        UsageError: It is no folder, has no Python file, or its pyproject.toml is no TOML.
+    """
+    if not project.is_dir():
+        raise UsageError(f"{project}: not a folder")
+    document = _document(project / "pyproject.toml")
+    layout, source = _layout(project, document)
+    acceptance = next(
+        (
+            name
+            for name in ("tests/acceptance", "tests/integration", "tests/e2e")
+            if (project / name).is_dir()
+        ),
+        "",
+    )
+    off = {}
+    if not acceptance:
+        off["gate5-integration"] = "no folder of acceptance or integration tests"
+    if not ({"build-system", "project"} & set(document) or (project / "setup.py").is_file()):
+        off["gate7-build"] = "scripts only: there is no package to build"
+    about = document.get("project", {})
+    needs = [str(line) for line in about.get("dependencies", [])]
+    if "name" not in about:
+        off["gate8-audit"] = "no [project] table, so nothing says what runs"
+    elif not needs and "dependencies" not in about.get("dynamic", []):
+        off["gate8-audit"] = "no runtime dependency, so there is nothing to audit"
+    trains = any(line.startswith(TRAINS) for line in needs)
+    return Survey(
+        layout,
+        source,
+        acceptance,
+        "preflight" if trains else "gates",
+        off,
+        "mlx-preflight" in document.get("tool", {}),
+    )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _layout(project: Path, document: dict[str, Any]) -> tuple[str, str]:
+    if any((project / "src").glob("**/*.py")):
+        return "src", "src"
+    name = str(document.get("project", {}).get("name", project.name))
+    packages = sorted(
+        path.parent.name
+        for path in project.glob("*/__init__.py")
+        if path.parent.name not in ("tests", "test", "docs")
+    )
+    wanted = name.lower().replace("-", "_").replace(".", "_")
+    if packages:
+        return "flat", wanted if wanted in packages else packages[0]
+    if not any(project.glob("*.py")) and not any(project.glob("*/*.py")):
+        raise UsageError(f"{project}: no Python file here", hint="name a project's root")
+    return "scripts", "."
