@@ -13,7 +13,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight import __version__, cli_gates, cli_init, cli_memory, plan, register
+from mlx_preflight import (
+    __version__,
+    cli_advisories,
+    cli_gates,
+    cli_init,
+    cli_memory,
+    plan,
+    register,
+)
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import Status
 from mlx_preflight.runner import Context, new_run_id, run_session
@@ -378,3 +386,4 @@ def document(
 cli_memory.attach(app)
 cli_gates.attach(app)
 cli_init.attach(app)
+cli_advisories.attach(app)

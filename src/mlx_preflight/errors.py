@@ -66,6 +66,10 @@ class HandoffError(PreflightError):
     """Report a hand-off file that is malformed, locked, read-only or outside the project."""
 
 
+class AdvisoryError(PreflightError):
+    """Report an advisory database or service that cannot be read."""
+
+
 class BlockedError(PreflightError):
     """Report that a check cannot run until something named in the hint exists."""
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mlx_preflight import handoff_table, table
+from mlx_preflight import handoff_table, table, waiver_table
 from mlx_preflight.errors import UsageError
 from mlx_preflight.handoff_table import Handoff
 from mlx_preflight.result import Evidence
+from mlx_preflight.waiver_table import Waiver
 
 suggest = table.suggest
 
@@ -104,6 +105,9 @@ class Profile:
     sign_off: bool = False
 
 
+FAIL_AT = ("low", "medium", "high", "critical")
+"""Severities from which an advisory may fail gate 8."""
+
 EMBEDDED = "embedded"
 
 PROFILES = {
@@ -147,7 +151,15 @@ class Settings:
         run_answers: Whether generated code may be run in the sandbox.
         audit_service: `pypi` or `osv`.
         audit_url: Address of an OSV-compatible service, with `audit_service = "osv"`.
+        audit_live: Why that service is known to be current; without it, a service that does
+            not tell the age of its database proves nothing.
+        audit_database: Zip or folder of OSV documents to ask instead of a service.
+        max_advisory_age_days: Oldest database whose "clean" counts.
+        audit_environment: What is audited instead of this venv's runtime closure: a
+            site-packages folder, `uv.lock`, `pylock.toml` or pinned requirements.
         audit_exempt: Package name → reason why it is not audited.
+        audit_waivers: Advisories accepted for a time.
+        fail_at: Least severity that fails: `low`, `medium`, `high` or `critical`.
         timeout_s: Longest time for one tool or one child process, seconds.
         generate_tokens: Longest answer in AC5, tokens.
         train_steps: QLoRA steps measured in AC6.
@@ -175,7 +187,13 @@ class Settings:
     run_answers: bool = True
     audit_service: str = "pypi"
     audit_url: str | None = None
+    audit_live: str | None = None
+    audit_database: str | None = None
+    max_advisory_age_days: int = 14
+    audit_environment: str | None = None
     audit_exempt: dict[str, str] = field(default_factory=dict)
+    audit_waivers: tuple[Waiver, ...] = ()
+    fail_at: str = "high"
     timeout_s: float = 1800.0
     generate_tokens: int = 128
     train_steps: int = 5
@@ -203,7 +221,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "run_answers": (bool,),
     "audit_service": (str,),
     "audit_url": (str,),
+    "audit_live": (str,),
+    "audit_database": (str,),
+    "max_advisory_age_days": (int,),
+    "audit_environment": (str,),
     "audit_exempt": (dict,),
+    "audit_waivers": (list,),
+    "fail_at": (str,),
     "timeout_s": (int, float),
     "generate_tokens": (int,),
     "train_steps": (int,),
@@ -234,8 +258,11 @@ def load_settings(project: Path) -> Settings:
     if "handoff" in values:
         values["handoff"] = handoff_table.read(values["handoff"])
         find_profile(values["handoff"].profile)
+    if "audit_waivers" in values:
+        values["audit_waivers"] = waiver_table.read(values["audit_waivers"])
     settings = Settings(**values)
     _check_ranges(settings)
+    _check_audit(settings)
     return settings
 
 
@@ -251,6 +278,7 @@ def _check_ranges(settings: Settings) -> None:
         ("types_suppressions_max", 0),
         ("tests_min", 1),
         ("tests_skipped_max", 0),
+        ("max_advisory_age_days", 0),
         ("generate_tokens", 20),
         ("train_steps", 3),
         ("train_tokens", 32),
@@ -259,8 +287,6 @@ def _check_ranges(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and not least <= value < math.inf:  # also refuses TOML's nan and inf
             raise UsageError(f"{name.replace('_', '-')} = {value}: expected at least {least}")
-    if settings.audit_service not in ("pypi", "osv"):
-        raise UsageError(f"audit-service = {settings.audit_service!r}: expected 'pypi' or 'osv'")
     if settings.default_group not in GROUPS:
         name = settings.default_group
         raise UsageError(f"unknown default-group {name!r}{suggest(name, GROUPS)}")
@@ -268,6 +294,20 @@ def _check_ranges(settings: Settings) -> None:
         for name, reason in reasons.items():
             if not isinstance(reason, str) or not reason.strip():
                 raise UsageError(f"{key}.{name}: expected a reason, found {reason!r}")
+
+
+def _check_audit(settings: Settings) -> None:
+    if settings.audit_service not in ("pypi", "osv"):
+        raise UsageError(f"audit-service = {settings.audit_service!r}: expected 'pypi' or 'osv'")
+    if settings.fail_at not in FAIL_AT:
+        known = ", ".join(FAIL_AT)
+        raise UsageError(f"fail-at = {settings.fail_at!r}: expected one of {known}")
+    if settings.audit_url and settings.audit_service != "osv":
+        raise UsageError("audit-url is asked only with audit-service = 'osv'")
+    if settings.audit_database and settings.audit_url:
+        raise UsageError("audit-database and audit-url exclude each other")
+    if settings.audit_live is not None and not (settings.audit_live.strip() and settings.audit_url):
+        raise UsageError("audit-live: expected a reason, beside audit-url")
 
 
 def find_profile(name: str) -> Profile:

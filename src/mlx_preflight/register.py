@@ -13,7 +13,7 @@ from mlx_preflight.plan import GROUPS, Check, Session, Settings, suggest
 BLACK, RUFF, MYPY = "black>=25.9,<27", "ruff>=0.17,<0.18", "mypy>=1.18,<3"
 PYTEST = ("pytest>=8.4,<10", "coverage[toml]>=7.10,<8")
 BUILD, PIP, UV = "build>=1.3,<2", "pip>=25,<27", "uv>=0.9,<1"
-PIP_AUDIT = "pip-audit>=2.9,<3"
+PIP_AUDIT = ("pip-audit>=2.9,<3", "cvss>=3.3,<4")
 HANDS_ON = "this check is not built yet; see CHANGELOG, 'Not yet'"
 _SIGN_OFF = "read the answers, then `mlx-preflight sign-off AC5 --note '…'`"
 
@@ -90,10 +90,10 @@ SESSIONS: tuple[Session, ...] = (
     _gate(
         8,
         "audit",
-        "no known vulnerability in the runtime environment, and every package was audited",
+        "no severe known vulnerability in the runtime environment, and every package was audited",
         "upgrade the packages named; where nothing could be audited, name a reachable "
-        "advisory service with audit-service and audit-url",
-        requirements=(PIP_AUDIT,),
+        "advisory service with audit-service and audit-url, or a database with audit-database",
+        requirements=PIP_AUDIT,
         stack="model",
     ),
     Session(
@@ -242,9 +242,9 @@ SESSIONS: tuple[Session, ...] = (
             Check("AC8.5", "every dependency has a lower and an upper bound", "add the bound"),
             Check("AC8.6", "an editable installation works", "run `pip install -e .`"),
             Check("AC8.7", "`pip check` finds no conflict", remedies.REINSTALL),
-            Check("AC8.8", "no known vulnerability in the runtime environment", "see gate8-audit"),
+            Check("AC8.8", "no severe known vulnerability at run time", "see gate8-audit"),
         ),
-        requirements=(PIP, PIP_AUDIT, UV),
+        requirements=(PIP, *PIP_AUDIT, UV),
         stack="model",
         # It reads the result of gate 8, where this run has one.
         parallel=False,
@@ -318,7 +318,7 @@ SESSIONS: tuple[Session, ...] = (
             Check(f"SELF.{n}", f"gate {n} can fail", "see the reason; other versions of the tool?")
             for n in range(1, 9)
         ),
-        requirements=(BLACK, RUFF, MYPY, *PYTEST, BUILD, UV, PIP_AUDIT),
+        requirements=(BLACK, RUFF, MYPY, *PYTEST, BUILD, UV, *PIP_AUDIT),
     ),
 )
 

@@ -1,20 +1,28 @@
-"""An OSV-compatible advisory service on loopback, with switchable faults."""
+"""An OSV-compatible advisory service on loopback, with switchable faults and a chosen age."""
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from mlx_preflight.advisories import server
+from mlx_preflight.advisories.database import Database
+
+TODAY = dt.datetime.now(dt.UTC)
 
 
 class Service(ThreadingHTTPServer):
-    """Answer `/v1/query` from a table of name → bad versions.
+    """Serve as `mlx-preflight advisories serve` does, from a table of name → bad versions.
 
     Attributes:
         bad: Package name → versions with an advisory.
-        mode: `ok`, `500`, `garbage` or `slow`.
+        extra: Fields that the package's advisory has besides.
+        aliases: Records that can only be looked up.
+        mode: `ok`, `500`, `garbage`, `slow`, or `dateless`.
+        changed: Date of the database.
     """
 
     daemon_threads = True
@@ -22,7 +30,11 @@ class Service(ThreadingHTTPServer):
     def __init__(self, bad: dict[str, list[str]]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.bad = bad
+        self.extra: dict[str, dict[str, Any]] = {}
+        self.aliases: list[dict[str, Any]] = []
         self.mode = "ok"
+        self.changed = TODAY
+        self.asked: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -30,31 +42,42 @@ class Service(ThreadingHTTPServer):
         """Return the query address."""
         return f"http://127.0.0.1:{self.server_port}/v1/query"
 
+    def record(self, name: str, version: str) -> dict[str, Any]:
+        """Return the advisory about a version of a package."""
+        dated = advisory(name, version) | {"modified": self.changed.isoformat()}
+        return dated | self.extra.get(name, {})
 
-class Handler(BaseHTTPRequestHandler):
-    """Answer one query."""
+    @property
+    def database(self) -> Database:
+        """Return what is known now."""
+        records = [self.record(name, version) for name in self.bad for version in self.bad[name]]
+        return Database([*records, *self.aliases], "tests")
 
-    server: Service
 
-    def do_POST(self) -> None:
-        """Answer the advisories of one package and version."""
-        length = int(self.headers.get("Content-Length", "0"))
-        query = json.loads(self.rfile.read(length))
+class Handler(server._Handler):
+    """Answer as the real one does, unless a fault is switched on."""
+
+    server: Service  # type: ignore[assignment]
+
+    def do_GET(self) -> None:
+        """Answer a record, or the age of the database."""
+        self.server.asked.append(self.path)
+        if self.server.mode == "dateless" and self.path == "/v1/database":
+            self._send(404, {})
+        else:
+            super().do_GET()
+
+    def _matches(self, query: Any) -> list[Any]:
+        name, version = query["package"]["name"], query["version"]
+        known = version in self.server.bad.get(name, [])
+        return [self.server.record(name, version)] if known else []
+
+    def _send(self, code: int, document: object) -> None:
         if self.server.mode == "slow":
             time.sleep(30)
-        name, version = query["package"]["name"], query["version"]
-        answer: dict[str, Any] = {}
-        if version in self.server.bad.get(name, []):
-            answer["vulns"] = [advisory(name, version)]
-        data = b"<html>" if self.server.mode == "garbage" else json.dumps(answer).encode()
-        self.send_response(500 if self.server.mode == "500" else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
+        if self.server.mode == "garbage":
+            document = "<html>"
+        super()._send(500 if self.server.mode == "500" else code, document)
 
 
 def advisory(name: str, version: str) -> dict[str, Any]:
@@ -65,7 +88,7 @@ def advisory(name: str, version: str) -> dict[str, Any]:
         "details": "bad",
         "modified": "2024-01-01T00:00:00Z",
         "published": "2024-01-01T00:00:00Z",
-        "aliases": ["CVE-2019-10906"],
+        "aliases": [f"CVE-2019-{len(name)}"],
         "affected": [
             {
                 "package": {"name": name, "ecosystem": "PyPI"},
@@ -74,3 +97,10 @@ def advisory(name: str, version: str) -> dict[str, Any]:
             }
         ],
     }
+
+
+def rated(name: str, vector: str) -> dict[str, Any]:
+    """Return a record that can be looked up and holds a CVSS vector."""
+    kind = "CVSS_V4" if vector.startswith("CVSS:4") else "CVSS_V3"
+    score = [{"type": kind, "score": vector}]
+    return {"id": name, "modified": "2024-01-01T00:00:00Z", "aliases": [], "severity": score}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.metadata
 import json
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gates import osv, sample
 
-from mlx_preflight.gates import audit, closure, tool
+from mlx_preflight.gates import audit, closure, pip_audit_run, tool
+from mlx_preflight.gates.closure import Closure
+from mlx_preflight.gates.vulnerability import rated
 from mlx_preflight.isolate import Finished
+from mlx_preflight.plan import Settings
 from mlx_preflight.result import Status
 
 if TYPE_CHECKING:
@@ -43,7 +47,7 @@ def distribution(
     (info / "METADATA").write_text("\n".join([*lines, *(f"Requires-Dist: {n}" for n in needs)]))
     monkeypatch.syspath_prepend(str(folder / "site"))
     (folder / "pyproject.toml").write_text(f"[project]\nname = '{name}'\n")
-    return closure.resolve(name)
+    return closure.resolve(name).versions
 
 
 def run(project: Path, service: osv.Service, **settings: Any) -> CheckResult:
@@ -139,7 +143,13 @@ def judged(*items: dict[str, Any], control: tuple[dict[str, Any], ...] = (BAD,))
         return tool.Ran("pip-audit", "2.10.1", Finished((), 0, text, "", 0.1, truncated=False))
 
     wanted = {item["name"]: item.get("version", "0.1.2") for item in items}
-    return audit.gate8(audit.Facts(ran(items), ran(control), wanted, {}, "pypi"))
+    runs = (ran(items), ran(control))
+    resolved = Closure("a test", wanted, {})
+    answer, known = map(pip_audit_run.dependencies, runs)
+    # Nothing is looked up: an advisory whose records cannot be read counts as high.
+    found = rated(list(items), "http://127.0.0.1:9/v1/query", resolved, ())
+    now = dt.datetime.now(dt.UTC)
+    return audit.gate8(audit.Facts(resolved, Settings(), runs[0], answer, known, now, found))
 
 
 @pytest.mark.parametrize("items", [(SKIPPED,), (SKIPPED, CLEAN)])
@@ -162,5 +172,5 @@ def test_a_vulnerability_counts_whatever_else_is_wrong() -> None:
     """A found vulnerability is FAIL also beside skipped packages and a silent control."""
     outcome = judged(BAD, SKIPPED, control=(CLEAN,))
     assert outcome.status is Status.FAIL
-    assert "PYSEC-0 (fixed in no version)" in outcome.reason
-    assert "and 2 more" in outcome.reason
+    assert "jinja2 2.10: PYSEC-0, high (unknown: PYSEC-0 could not be read)" in outcome.reason
+    assert "fixed in no version" in outcome.reason

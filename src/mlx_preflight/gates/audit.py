@@ -1,171 +1,261 @@
 """Gate 8: pip-audit on the project's resolved runtime environment, failing closed.
 
-pip-audit reports packages that its service does not know as "skipped" and exits 0, so its
-exit code proves nothing: every package must be audited, and a known-bad pin must be found.
+pip-audit reports packages that its service does not know as "skipped" and exits 0, names no
+severity, and cannot tell how old an answer is. So every package must be audited, a known-bad
+pin must be found, severities are looked up, and an old database proves nothing clean.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from concurrent.futures import ThreadPoolExecutor
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
 
 from packaging.utils import canonicalize_name
 
-from mlx_preflight.gates import closure, tool
-from mlx_preflight.plan import Session
+from mlx_preflight.advisories import lookup
+from mlx_preflight.advisories.database import Database, Dated
+from mlx_preflight.advisories.server import serving
+from mlx_preflight.errors import AdvisoryError
+from mlx_preflight.gates import closure, pip_audit_run, tool, vulnerability
+from mlx_preflight.gates.closure import Closure
+from mlx_preflight.gates.pip_audit_run import KNOWN_BAD, REMEDY, Items, audited
+from mlx_preflight.gates.vulnerability import Vulnerability
+from mlx_preflight.isolate import side_by_side
+from mlx_preflight.plan import Session, Settings
 from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
-KNOWN_BAD = "jinja2==2.10"
-"""PYSEC-2019-217 (CVE-2019-10906) and others: a service that finds nothing here knows nothing."""
-
-_UNREACHABLE = re.compile(
-    r"^(?:[\w.]+\.(?:\w*ConnectionError|\w*Timeout|HTTPError|SSLError|ProxyError)"
-    r"|ERROR:pip_audit\S*?): ?(.+)$",
-    re.MULTILINE,
-)
-"""What requests and pip-audit print when a service cannot be reached or refuses to answer."""
-
-_DROPPED = re.compile(
-    r"^WARNING:pip_audit\._service\S*?:(.*(?:Unsupported OSV schema|missing 'affected').*)$",
-    re.MULTILINE,
-)
-"""Advisories that pip-audit 2.10 leaves out, exiting 0 as if there were none."""
-
-_REMEDY = (
-    "name a service that this machine reaches: audit-service = 'osv' and audit-url in "
-    "[tool.mlx-preflight]"
-)
-
-_NAMED = 3
-"""Vulnerabilities of one package that a reason names."""
-
-_Items = list[dict[str, Any]]
+_Judged = tuple[Status, str, str]
+"""Status, reason and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Hold both answers of pip-audit.
+    """Hold both answers of pip-audit and what was looked up about them.
 
     Attributes:
-        wanted: Name → version of what had to be audited.
-        exempt: Name → reason of what the project's table leaves out.
-        control: The query of a pin that is known to be bad.
+        wanted: What had to be audited.
+        ran: pip-audit on it, and `answer` what it said, or why that counts for nothing.
+        control: The same of a pin that is known to be bad.
+        now: Time of the audit, UTC.
+        found: Every advisory in the answer, rated.
+        dated: Age of the database; None where the service does not tell.
+        unknown: Packages of which a local database holds no advisory at all.
     """
 
+    wanted: Closure
+    settings: Settings
     ran: tool.Ran
-    control: tool.Ran
-    wanted: dict[str, str]
-    exempt: dict[str, str]
-    service: str
+    answer: Items | Outcome
+    control: Items | Outcome
+    now: dt.datetime
+    found: tuple[Vulnerability, ...] = ()
+    dated: Dated | None = None
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def exempt(self) -> dict[str, str]:
+        """Return name → reason of what the project's table leaves out."""
+        return {canonicalize_name(key): text for key, text in self.settings.audit_exempt.items()}
+
+    @property
+    def service(self) -> str:
+        """Return who was asked."""
+        settings = self.settings
+        return settings.audit_database or settings.audit_url or settings.audit_service
+
+    @property
+    def failing(self) -> list[Vulnerability]:
+        """Return what is severe enough and not waived."""
+        level, today = self.settings.fail_at, self.now.date()
+        return [item for item in self.found if item.fails(level, today)]
 
 
 def gather(session: Session, context: Context) -> Facts:
-    """Ask the service for the whole runtime closure and for one known-bad pin, side by side."""
+    """Ask the service for the whole runtime environment and for one known-bad pin.
+
+    Raises:
+        PreflightError: The environment or the database cannot be read.
+    """
     settings = context.settings
-    wanted = closure.resolve(closure.project_name(context.project))
-    exempt: dict[str, str] = {
-        canonicalize_name(key): text for key, text in settings.audit_exempt.items()
-    }
+    wanted = closure.environment(context.project, settings.audit_environment)
+    exempt = {canonicalize_name(name) for name in settings.audit_exempt}
+    asked = {name: version for name, version in wanted.versions.items() if name not in exempt}
     folder = context.scratch(session.id)
-    asked = {name: version for name, version in wanted.items() if name not in exempt}
-    (folder / "runtime.txt").write_text(
-        "".join(f"{name}=={version}\n" for name, version in sorted(asked.items())),
-        encoding="utf-8",
-    )
-    (folder / "control.txt").write_text(f"{KNOWN_BAD}\n", encoding="utf-8")
-    service = ["-s", settings.audit_service]
-    if settings.audit_url:
-        service += ["--osv-url", settings.audit_url]
-
-    def ask(name: str) -> tool.Ran:
-        files = ["-r", str(folder / f"{name}.txt"), "--no-deps", "--disable-pip"]
-        shape = ["-f", "json", "--desc", "off", "--progress-spinner", "off"]
-        return tool.run(context, "pip_audit", *files, *shape, *service)
-
+    pins = "".join(f"{name}=={version}\n" for name, version in sorted(asked.items()))
+    files = (folder / "runtime.txt", folder / "control.txt")
+    for path, text in zip(files, (pins, f"{KNOWN_BAD}\n"), strict=True):
+        path.write_text(text, encoding="utf-8")
+    named = settings.audit_database
+    database = Database.open(context.project / named) if named else None
     context.note(f"{session.id}: asking about {len(asked)} packages")
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        ran, control = pool.map(ask, ("runtime", "control"))
-    shown = settings.audit_url or settings.audit_service
-    return Facts(ran, control, wanted, exempt, shown)
+    with _address(settings, database) as url, side_by_side(2) as pool:
+        service = ["-s", "osv", "--osv-url", url] if url else ["-s", settings.audit_service]
+        ran, control = pool.map(lambda path: pip_audit_run.ask(context, path, service), files)
+        answer = pip_audit_run.dependencies(ran)
+        items = [] if isinstance(answer, Outcome) else answer
+        found = vulnerability.rated(items, url or lookup.OSV, wanted, settings.audit_waivers)
+    return Facts(
+        wanted=wanted,
+        settings=settings,
+        ran=ran,
+        answer=answer,
+        control=pip_audit_run.dependencies(control),
+        found=found,
+        dated=database.dated if database else _dated(settings),
+        unknown=tuple(name for name in sorted(asked) if database and not database.knows(name)),
+        now=dt.datetime.now(dt.UTC),
+    )
+
+
+@contextmanager
+def _address(settings: Settings, database: Database | None) -> Iterator[str | None]:
+    """Give the address of the OSV service to ask; None for the named service's own."""
+    if database is None:
+        yield settings.audit_url
+        return
+    with serving(database) as url:
+        yield url
+
+
+def _dated(settings: Settings) -> Dated | None:
+    """Ask a service of the user's for its age; None where it does not tell."""
+    if not _foreign(settings):
+        return None
+    try:
+        return lookup.dated(str(settings.audit_url))
+    except AdvisoryError:
+        return None
+
+
+def _foreign(settings: Settings) -> bool:
+    """Return whether the service is another than the two that are known to be current."""
+    return bool(settings.audit_url) and settings.audit_url != lookup.OSV
 
 
 def gate8(facts: Facts) -> Outcome:
-    """Prove that every runtime package was audited and none has a known vulnerability.
-
-    pip-audit gives no severity, so every vulnerability counts as a high one.
-    """
-    unused = sorted(set(facts.exempt) - set(facts.wanted))
+    """Prove that every runtime package was audited and none has a severe known vulnerability."""
+    exempt, wanted = facts.exempt, facts.wanted.versions
+    unused = sorted(set(exempt) - set(wanted))
     if unused:
         reason = f"audit-exempt names {', '.join(unused)}, not in the runtime environment"
         return Outcome(Status.FAIL, reason, remedy="remove the exemption")
-    if not set(facts.wanted) - set(facts.exempt):
-        counts = f"{len(facts.wanted)} runtime packages, {len(facts.exempt)} exempt"
-        reason = f"nothing to audit: {counts}, so nothing is proved"
-        return Outcome(Status.ERROR, reason, remedy="declare dependencies, or exempt fewer")
-    answer, known = _dependencies(facts.ran), _dependencies(facts.control)
-    for outcome in (answer, known):
-        if isinstance(outcome, Outcome):
-            return outcome
-    return _judge(facts, cast(_Items, answer), cast(_Items, known))
-
-
-def _judge(facts: Facts, answer: _Items, known: _Items) -> Outcome:
-    bad = [_found(item) for item in answer if item.get("vulns")]
-    audited = {canonicalize_name(item["name"]) for item in answer if "vulns" in item}
-    missed = sorted(set(facts.wanted) - audited - set(facts.exempt))
-    measured = _measured(facts, len(audited), len(bad), len(missed))
-    if bad:
-        reason = f"{len(bad)} of {len(audited)} packages are vulnerable: {tool.listed(bad)}"
-        return Outcome(Status.FAIL, reason, measurements=measured, remedy="upgrade them")
-    if not any(item.get("vulns") for item in known):
-        reason = f"{facts.service} finds nothing wrong with {KNOWN_BAD}, so it can prove nothing"
-        return Outcome(Status.BLOCKED, reason, measurements=measured, remedy=_REMEDY)
-    if missed or not audited:
-        why = next((str(item["skip_reason"]) for item in answer if "skip_reason" in item), "")
+    if not set(wanted) - set(exempt):
         reason = (
-            f"{len(missed)} of {len(facts.wanted)} packages were not audited: "
-            f"{', '.join(missed[:8])}; {why}"
+            f"nothing to audit: {len(wanted)} runtime packages in {facts.wanted.source}, "
+            f"{len(exempt)} exempt, so nothing is proved"
         )
-        return Outcome(Status.BLOCKED, reason, measurements=measured, remedy=_REMEDY)
-    left = "".join(f"; {name} left out: {why}" for name, why in sorted(facts.exempt.items()))
-    reason = f"{len(audited)} packages audited, none vulnerable{left}"
-    return Outcome(Status.PASS, reason, measurements=measured)
-
-
-def _dependencies(ran: tool.Ran) -> _Items | Outcome:
-    """Return pip-audit's list, or the outcome of an answer that is none."""
-    try:
-        found: _Items = json.loads(ran.done.stdout)["dependencies"]
-        names = [canonicalize_name(item["name"]) for item in found]
-    except (ValueError, KeyError, TypeError):
-        if causes := _UNREACHABLE.findall(ran.done.stderr):
-            reason = f"the advisory service gave no answer: {causes[-1]}"
-            return Outcome(Status.BLOCKED, reason, measurements=ran.measurements(), remedy=_REMEDY)
-        return ran.error("pip-audit printed no JSON")
-    if dropped := _DROPPED.findall(ran.done.stderr):
-        return ran.error(f"pip-audit left advisories out: {tool.listed(dropped)}")
-    return found if names else ran.error("pip-audit answered with no package")
-
-
-def _found(item: dict[str, Any]) -> str:
-    ids = ", ".join(
-        f"{vuln['id']} (fixed in {' or '.join(vuln['fix_versions']) or 'no version'})"
-        for vuln in item["vulns"][:_NAMED]
+        return Outcome(Status.ERROR, reason, remedy="declare dependencies, or exempt fewer")
+    if isinstance(facts.answer, Outcome):
+        return facts.answer
+    if isinstance(facts.control, Outcome):
+        return facts.control
+    names = audited(facts.answer)
+    status, reason, remedy = (
+        _vulnerable(facts, len(names))
+        or _unproved(facts, facts.answer, facts.control)
+        or _outdated(facts, len(names))
+        or (Status.PASS, _clean(facts, len(names)), "")
     )
-    more = len(item["vulns"]) - _NAMED
-    return f"{item['name']} {item['version']}: {ids}" + (f" and {more} more" if more > 0 else "")
+    place = facts.settings.audit_environment or "pyproject.toml"
+    failing = facts.failing
+    return Outcome(
+        status,
+        reason,
+        remedy=remedy,
+        measurements=_measured(facts, names),
+        diagnostics=tuple(item.diagnostic(place, fails=item in failing) for item in facts.found),
+    )
 
 
-def _measured(facts: Facts, audited: int, bad: int, missed: int) -> tuple[Measurement, ...]:
+def _vulnerable(facts: Facts, count: int) -> _Judged | None:
+    if not facts.failing:
+        return None
+    reason = (
+        f"{len({item.package for item in facts.failing})} of {count} packages are vulnerable, "
+        f"severity {facts.settings.fail_at} or worse: "
+        f"{tool.listed([str(item) for item in facts.failing])}"
+    )
+    return Status.FAIL, reason, "upgrade them, or waive one for a time with audit-waivers"
+
+
+def _unproved(facts: Facts, answer: Items, control: Items) -> _Judged | None:
+    """Refuse an answer of a service that knows nothing, or not everything that was asked."""
+    if not audited(control):
+        reason = f"{facts.service} could not answer for {KNOWN_BAD}: {_skipped(control)}"
+        return Status.BLOCKED, reason, REMEDY
+    if not any(item.get("vulns") for item in control):
+        reason = f"{facts.service} finds nothing wrong with {KNOWN_BAD}, so it can prove nothing"
+        return Status.ERROR, reason, REMEDY
+    missed = sorted(set(facts.wanted.versions) - audited(answer) - set(facts.exempt))
+    if not missed:
+        return None
+    names = ", ".join(missed[: tool.NAMED])
+    total = len(facts.wanted.versions)
+    reason = f"{len(missed)} of {total} packages were not audited: {names}; {_skipped(answer)}"
+    return Status.BLOCKED, reason, REMEDY
+
+
+def _skipped(answer: Items) -> str:
+    return next((str(item["skip_reason"]) for item in answer if "skip_reason" in item), "no reason")
+
+
+def _outdated(facts: Facts, count: int) -> _Judged | None:
+    """Refuse waivers that no longer count or never did, and a clean answer of long ago."""
+    used = {item.waiver.id for item in facts.found if item.waiver}
+    wrong = []
+    for waiver in facts.settings.audit_waivers:
+        if waiver.expired(facts.now.date()):
+            wrong.append(f"the waiver of {waiver.id} expired on {waiver.expires}")
+        elif waiver.id not in used:
+            wrong.append(f"the waiver of {waiver.id} is unused: nothing here has it")
+    if wrong:
+        return Status.FAIL, "; ".join(wrong), "renew the waiver with its reason, or remove it"
+    most, clean = facts.settings.max_advisory_age_days, _clean(facts, count)
+    if facts.dated is not None and facts.dated.age_days(facts.now) > most:
+        reason = f"clean as of {facts.dated}, which is over {most} days ago: {clean}"
+        return Status.BLOCKED, reason, "renew the advisory database"
+    if facts.dated is None and _foreign(facts.settings) and not facts.settings.audit_live:
+        reason = f"{facts.service} does not tell how old its database is: {clean}"
+        return Status.BLOCKED, reason, "say in audit-live why it is current, or use audit-database"
+    return None
+
+
+def _clean(facts: Facts, count: int) -> str:
+    """Say what was found where nothing fails."""
+    waived = [f"{item.id}: {item.waiver.reason}" for item in facts.found if item.waiver]
+    milder = [str(item) for item in facts.found if not item.waiver]
+    parts = [f"{count} packages audited" + ("" if facts.found else ", none vulnerable")]
+    if milder:
+        level = facts.settings.fail_at
+        parts.append(f"{len(milder)} vulnerabilities below {level}: {tool.listed(milder)}")
+    if waived:
+        parts.append(f"{len(waived)} waived: {tool.listed(waived)}")
+    parts += [f"{name} left out: {why}" for name, why in sorted(facts.exempt.items())]
+    return "; ".join(parts)
+
+
+def _measured(facts: Facts, names: set[str]) -> tuple[Measurement, ...]:
+    missed = set(facts.wanted.versions) - names - set(facts.exempt)
     left = "; ".join(f"{name}: {why}" for name, why in sorted(facts.exempt.items())) or "none"
+    counts = {
+        "packages_vulnerable": len({item.package for item in facts.found}),
+        "vulnerabilities": len(facts.found),
+        "vulnerabilities_unrated": sum(not item.severity.known for item in facts.found),
+        "vulnerabilities_waived": sum(item.waiver is not None for item in facts.found),
+    }
     return facts.ran.measurements(
-        Measurement("packages_audited", audited, "count", ">= 1"),
-        Measurement("packages_vulnerable", bad, "count", "<= 0"),
-        Measurement("packages_not_audited", missed, "count", "<= 0"),
+        Measurement("packages_audited", len(names), "count", ">= 1"),
+        Measurement("packages_not_audited", len(missed), "count", "<= 0"),
+        Measurement("vulnerabilities_failing", len(facts.failing), "count", "<= 0"),
+        *(Measurement(name, value, "count") for name, value in counts.items()),
+        Measurement("fail_at", facts.settings.fail_at, "text"),
+        Measurement("environment", facts.wanted.source, "text"),
+        Measurement("project_left_out", facts.wanted.project or "none", "text"),
         Measurement("packages_exempt", left, "text"),
+        Measurement("packages_without_any_advisory", len(facts.unknown), "count"),
         Measurement("service", facts.service, "text"),
+        Measurement("database", str(facts.dated or "the service tells no date"), "text"),
     )

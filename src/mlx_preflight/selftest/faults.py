@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ build-backend = "hatchling.build"
 [project]
 name = "sample"
 version = "1.0"
-dependencies = ["jinja2==3.1.6"]
+dependencies = ["jinja2"]
 
 [tool.hatch.build.targets.wheel]
 packages = ["src/sample"]
@@ -46,12 +48,35 @@ def test_add() -> None:
     assert add(1, 2) == 3
 '''
 
+ENVIRONMENT, DATABASE = "site-packages", "advisories"
+"""What the audit examines, and what it asks: both lie in the sample, so it needs no network."""
+
+_METADATA = f"{ENVIRONMENT}/jinja2.dist-info/METADATA"
+_ADVISORY = {
+    "id": "PYSEC-2019-217",
+    "aliases": ["CVE-2019-10906", "GHSA-462w-v97r-4m45"],
+    "affected": [
+        {
+            "package": {"name": "jinja2", "ecosystem": "PyPI"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2.10.1"}]}],
+        }
+    ],
+}
+"""A published fact, as an OSV record; it gets today's date, as it is the sample's database."""
+
+
+def _installed(version: str) -> str:
+    """Return the metadata of an installed jinja2."""
+    return f"Metadata-Version: 2.1\nName: jinja2\nVersion: {version}\n"
+
+
 CLEAN: Mapping[str, str] = {
     "pyproject.toml": PYPROJECT,
     "src/sample/__init__.py": _MODULE,
     "src/sample/py.typed": "",
     "tests/test_add.py": _TEST,
     "tests/acceptance/test_whole.py": _TEST,
+    _METADATA: _installed("3.1.6"),
 }
 """The project that no gate may find fault with, by path."""
 
@@ -154,14 +179,16 @@ FAULTS = (
     Fault(
         "a pin that is known to be vulnerable",
         frozenset({_AUDIT}),
-        {"pyproject.toml": PYPROJECT.replace("jinja2==3.1.6", "jinja2==2.10")},
+        {_METADATA: _installed("2.10")},
     ),
 )
 
 
 def write(folder: Path, fault: Fault | None = None) -> Path:
     """Write the clean project, with a fault if one is given, and return its folder."""
-    for name, text in {**CLEAN, **(fault.files if fault else {})}.items():
+    advisory = {**_ADVISORY, "modified": dt.datetime.now(dt.UTC).isoformat()}
+    known = {f"{DATABASE}/{advisory['id']}.json": json.dumps(advisory)}
+    for name, text in {**CLEAN, **known, **(fault.files if fault else {})}.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

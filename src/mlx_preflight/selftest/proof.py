@@ -47,7 +47,12 @@ def trials(
 
 
 def _judge(gate: str, project: Path, run_id: str) -> CheckResult:
-    settings = plan.Settings(tests_min=1, timeout_s=_TIMEOUT_S)
+    settings = plan.Settings(
+        tests_min=1,
+        timeout_s=_TIMEOUT_S,
+        audit_environment=faults.ENVIRONMENT,
+        audit_database=faults.DATABASE,
+    )
     profile = plan.choose(settings)
     context = runner.Context(
         project=project,
