@@ -28,6 +28,8 @@ strict = true
 
 [tool.pytest.ini_options]
 pythonpath = ["src"]
+# Plugins that the sample has no use for would cost most of the time.
+addopts = "-p no:hypothesispytest -p no:anyio"
 """
 
 _MODULE = '''"""Add numbers."""

@@ -6,16 +6,21 @@ here holds for the tool versions that are installed here, and is recorded with t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mlx_preflight import plan, register, runner
+from mlx_preflight.isolate import side_by_side
 from mlx_preflight.result import CheckResult, Status
 from mlx_preflight.selftest import faults
 from mlx_preflight.selftest.faults import Fault
 from mlx_preflight.selftest.record import Trial, tool_of
 
 _TIMEOUT_S = 300.0
+
+_WORKERS = 4
+"""Trials side by side; each has a folder of its own."""
 
 GATES = tuple(session.id for session in register.sessions("gates"))
 
@@ -30,20 +35,29 @@ def trials(
         note: Shows progress.
         chosen: Faults to plant.
     """
-    for number, fault in enumerate((None, *chosen)):
-        note(f"selftest {number + 1} of {len(chosen) + 1}: {fault.name if fault else 'clean'}")
-        project = faults.write(folder / str(number), fault)
-        found = {gate: _judge(gate, project, f"selftest-{number}") for gate in GATES}
-        yield Trial(
-            fault.name if fault else "",
-            fault.gates if fault else frozenset(),
-            {
-                gate: f"{check.status}: {check.reason}"
-                for gate, check in found.items()
-                if check.status is not Status.PASS
-            },
-            {gate: tool_of(check.measurements) for gate, check in found.items()},
-        )
+    planned = list(enumerate((None, *chosen)))
+
+    def tried(item: tuple[int, Fault | None]) -> Trial:
+        number, fault = item
+        note(f"selftest {number + 1} of {len(planned)}: {fault.name if fault else 'clean'}")
+        return _trial(faults.write(folder / str(number), fault), fault)
+
+    with side_by_side(min(os.cpu_count() or 1, _WORKERS)) as pool:
+        yield from pool.map(tried, planned)
+
+
+def _trial(project: Path, fault: Fault | None) -> Trial:
+    found = {gate: _judge(gate, project, f"selftest-{project.name}") for gate in GATES}
+    return Trial(
+        fault.name if fault else "",
+        fault.gates if fault else frozenset(),
+        {
+            gate: f"{check.status}: {check.reason}"
+            for gate, check in found.items()
+            if check.status is not Status.PASS
+        },
+        {gate: tool_of(check.measurements) for gate, check in found.items()},
+    )
 
 
 def _judge(gate: str, project: Path, run_id: str) -> CheckResult:
