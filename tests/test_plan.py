@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from mlx_preflight import plan
 from mlx_preflight.errors import UsageError
 from mlx_preflight.plan import Check, Settings
 from mlx_preflight.result import Evidence
+
+ONE_WAIVER = "{ id = 'A', reason = 'b', expires = 2026-01-01 }"
 
 
 def project(tmp_path: Path, table: str) -> Path:
@@ -60,6 +63,19 @@ def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
         ("audit-service = 'pip'", "expected 'pypi' or 'osv'"),
         ("audit-exempt = { torch = '' }", "audit-exempt.torch: expected a reason"),
         ("audit-exempt = { torch = 3 }", "audit-exempt.torch: expected a reason"),
+        ("fail-at = 'severe'", "expected one of low, medium, high, critical"),
+        ("audit-url = 'http://127.0.0.1:1/v1/query'", "only with audit-service = 'osv'"),
+        (
+            "audit-service = 'osv'\naudit-url = 'http://x'\naudit-database = 'x'",
+            "exclude each other",
+        ),
+        ("audit-live = 'why'", "audit-live: expected a reason, beside audit-url"),
+        ("max-advisory-age-days = -1", "expected at least 0"),
+        ("audit-waivers = [{ id = 'A', reason = 'why' }]", "expires missing"),
+        ("audit-waivers = [{ id = 'A', reason = ' ', expires = 2026-01-01 }]", "reason missing"),
+        ("audit-waivers = [{ id = 'A', reason = 'b', expires = 'soon' }]", "expires = 'soon'"),
+        ("audit-waivers = [{ id = 'A', until = 2026-01-01 }]", "unknown key 'until'"),
+        (f"audit-waivers = [{', '.join([ONE_WAIVER] * 2)}]", "listed twice"),
         ("handoff = { tsk = 'T001' }", "unknown key 'tsk'; did you mean 'task'"),
     ],
 )
@@ -76,6 +92,19 @@ def test_a_damaged_table_is_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "pyproject.toml").write_bytes(raw)
     with pytest.raises(UsageError, match="not valid TOML"):
         plan.load_settings(tmp_path)
+
+
+def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
+    """A TOML date and its text are the same; the waiver ends on that day."""
+    lines = ["id = 'PYSEC-1'\nreason = 'why'\nexpires = 2026-12-01"]
+    lines.append("id = 'PYSEC-2'\nreason = 'why'\nexpires = '2026-12-01'")
+    text = "".join(f"[[tool.mlx-preflight.audit-waivers]]\n{item}\n" for item in lines)
+    (tmp_path / "pyproject.toml").write_text(text)
+    found = plan.load_settings(tmp_path).audit_waivers
+    assert [item.id for item in found] == ["PYSEC-1", "PYSEC-2"]
+    day = dt.date(2026, 12, 1)
+    assert all(item.expires == day and item.expired(day) for item in found)
+    assert not found[0].expired(day - dt.timedelta(days=1))
 
 
 def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlx_preflight.errors import ResultError
@@ -14,6 +15,12 @@ from mlx_preflight.gates import pytest_run, tool
 from mlx_preflight.plan import Session
 from mlx_preflight.result import Measurement, Outcome, Status, read_json
 from mlx_preflight.runner import Context
+
+_NO_SOURCE = (
+    *("noxfile.py", "setup.py", "conftest.py", "test_*.py", "*_test.py"),
+    *("tests/*", "test/*", "docs/*"),
+)
+"""Files of a project's root that are no source, as pytest and coverage name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,20 @@ def gather(session: Session, context: Context) -> Facts:
     combined = tool.run(context, "coverage", "combine", "--keep", *folders, env=env)
     if combined.done.returncode != 0:
         raise ResultError(f"coverage combined nothing: {combined.done.tail(2)}")
-    ran = tool.run(context, "coverage", "json", "-o", str(report), "--fail-under=0", env=env)
+    asked = ["-o", str(report), "--fail-under=0", *_omitted(context.project, source)]
+    ran = tool.run(context, "coverage", "json", *asked, env=env)
     if ran.done.returncode != 0:
         raise ResultError(f"coverage made no report: {ran.done.tail(2)}")
     found = read_json(report, limit_bytes=256_000_000)
     limit = context.settings.coverage_min
     return Facts(ran, found["totals"], found["files"], "; ".join(origin), limit)
+
+
+def _omitted(project: Path, source: Path) -> list[str]:
+    """Leave tests and build files out, where the source is the whole project: scripts."""
+    if source.resolve() != project.resolve():
+        return []
+    return ["--omit", ",".join(str(project / name) for name in _NO_SOURCE)]
 
 
 def _provide(session: Session, context: Context, name: str) -> str:
