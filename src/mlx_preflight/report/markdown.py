@@ -49,6 +49,11 @@ def render(report: Mapping[str, Any]) -> str:
     return _first(body, MAX_BYTES - len((note + end).encode())) + note + end
 
 
+def without_report(error: Exception) -> str:
+    """Return the Markdown text for a run that left no report to show."""
+    return f"# Preflight: no verdict\n\n**{MARKS['ERROR']} ERROR**: {escape(error)}\n"
+
+
 def _first(text: str, size: int) -> str:
     """Return the whole lines of a text that take at most `size` bytes."""
     raw = text.encode()
