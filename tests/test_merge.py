@@ -299,8 +299,13 @@ def test_any_bytes_are_refused_and_not_a_crash(raw: bytes | str) -> None:
 def test_one_changed_value_never_turns_a_failure_green(data: st.DataObject) -> None:
     """A result with a value replaced by any JSON is refused, or read as what it says."""
     document: dict[str, Any] = {
-        **{"id": "gate4-unit", "title": "t", "run_id": "run-1", "started": "s", "status": "FAIL"},
-        **{"duration_s": 1.0, "profile": "embedded", "model": {}, "environment": {}, "git": {}},
+        **{key: {} for key in ("model", "environment", "git")},
+        **dict.fromkeys(("title", "started"), "t"),
+        "id": "gate4-unit",
+        "run_id": "run-1",
+        "status": "FAIL",
+        "duration_s": 1.0,
+        "profile": "embedded",
         "schema": 1,
         "checks": [
             {"id": "GATE4", "title": "t", "status": "FAIL", "evidence": "static", "reason": "r"}

@@ -258,7 +258,7 @@ def test_judging_needs_no_terminal_library() -> None:
     code = (
         "import sys, mlx_preflight.verdict, mlx_preflight.summary\n"
         "import mlx_preflight.report.document, mlx_preflight.report.junit\n"
-        "import mlx_preflight.report.markdown\n"
+        "import mlx_preflight.report.markdown, mlx_preflight.report.sarif, mlx_preflight.merge\n"
         "print(sorted({'rich', 'typer', 'mlx', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -108,8 +108,10 @@ def test_only_real_lines_make_a_region(
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/etc/passwd", "../x.py", "a/../../x", "C:\\x", "c:/x", "\\\\host\\x", "a\\..\\..\\x"]
-    + ["a\x1b[2J.py", "a\nb.py", "\udc80.py", "."],
+    [
+        *("", ".", "/etc/passwd", "../x.py", "a/../../x", "C:\\x", "c:/x", "\\\\host\\x"),
+        *("a\\..\\..\\x", "a\x1b[2J.py", "a\nb.py", "\udc80.py"),
+    ],
 )
 def test_a_path_that_leaves_the_project_is_not_passed_on(make_report: Maker, path: str) -> None:
     """The result stands at the settings file, without a line: GitHub wants some location."""

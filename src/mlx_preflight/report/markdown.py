@@ -124,7 +124,8 @@ def _blank(char: str) -> str:
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     counts = report["counts"]
-    shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    # In this order also after the report was read from its file, whose keys are sorted.
+    shown = ", ".join(f"{counts[name]} {name}" for name in MARKS if counts.get(name))
     yield f"# Preflight: {escape(report['verdict'])}"
     yield ""
     yield (

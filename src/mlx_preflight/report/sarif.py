@@ -145,7 +145,7 @@ def _of_check(tool: str, row: Mapping[str, Any]) -> _Json:
 
 def _result(code: str, level: str, text: str, state: str, place: _Json, fingerprint: str) -> _Json:
     return {
-        "ruleId": plain(code, MAX_RULE) or "unknown",
+        "ruleId": message(code, MAX_RULE),
         "level": level,
         "message": {"text": message(text)},
         "baselineState": state,
@@ -165,7 +165,7 @@ def _place(path: str, line: int, column: int) -> _Json:
 
 
 def _rule(tool: str, code: str, rows: _Rows) -> _Json:
-    text = f"{tool} {message(code, MAX_RULE)}"
+    text = f"{tool} {code}"
     help_ = next((row["remedy"] for row in rows if row["remedy"]), "") or f"see {tool}'s own help"
     return {
         "id": code,
