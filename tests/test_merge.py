@@ -130,7 +130,9 @@ def test_different_results_of_a_session_are_both_refused(jobs: Jobs, make_run: M
     other = dataclasses.replace(results["gate4-unit"], duration_s=9.0)
     jobs.save({"gate4-unit": other}, "b")
     [reason] = jobs.refused()
-    assert reason == "a/gate4-unit.json and b/gate4-unit.json: 2 files of gate4-unit differ"
+    assert (
+        reason == "jobs/a/gate4-unit.json and jobs/b/gate4-unit.json: 2 files of gate4-unit differ"
+    )
     _, report = jobs.judged()
     assert "gate4-unit" not in report["sessions"]
     assert {row["id"] for row in report["findings"]} == {"GATE4", "MERGE.1"}
@@ -147,7 +149,7 @@ def test_a_result_of_another_run_is_refused(
         del results["gate4-unit"]
     jobs.save(results, "a")
     jobs.save({"gate4-unit": stale}, "b")
-    assert jobs.refused() == ["b/gate4-unit.json: of run run-0, not of run-1"]
+    assert jobs.refused() == ["jobs/b/gate4-unit.json: of run run-0, not of run-1"]
     _, report = jobs.judged()
     assert ("gate4-unit" in report["sessions"]) is beside_a_good_one
     assert (report["stale"] == ["gate4-unit"]) is not beside_a_good_one
@@ -174,7 +176,7 @@ def test_a_corrupt_file_is_refused(
     (jobs.folder / "b").mkdir()
     (jobs.folder / "b" / "gate4-unit.json").write_bytes(raw)
     [reason] = jobs.refused()
-    assert reason.startswith("b/gate4-unit.json: ")
+    assert reason.startswith("jobs/b/gate4-unit.json: ")
     assert len(reason) <= merge.MAX_REASON
 
 
@@ -216,12 +218,12 @@ def test_what_is_no_result_file_is_refused(jobs: Jobs, make_run: Maker, tmp_path
     write_result(jobs.folder / "c", make_run("gates")["gate3-types"])
     (jobs.folder / "c" / "gate3-types.json").rename(jobs.folder / "c" / "gate5-x.json")
     assert jobs.refused() == [
-        "linked: not a regular file",
-        "b/ac4-loading.json: the planned list does not name its session",
-        "b/gate1-format.json: not a regular file",
-        "b/gate2-lint.json: not a regular file",
-        "b/notes.txt: not a result file: its name does not end in .json",
-        "c/gate5-x.json: gate5-x.json: holds the result of 'gate3-types'",
+        "jobs/linked: not a regular file",
+        "jobs/b/ac4-loading.json: the planned list does not name its session",
+        "jobs/b/gate1-format.json: not a regular file",
+        "jobs/b/gate2-lint.json: not a regular file",
+        "jobs/b/notes.txt: not a result file: its name does not end in .json",
+        "jobs/c/gate5-x.json: gate5-x.json: holds the result of 'gate3-types'",
     ]
 
 
@@ -290,7 +292,7 @@ def test_any_bytes_are_refused_and_not_a_crash(raw: bytes | str) -> None:
         path.write_bytes(raw if isinstance(raw, bytes) else raw.encode(errors="replace"))
         found = merge.collect([folder], GATES, "run-1")
     [reason] = found.refused
-    assert reason.startswith("gate4-unit.json: ")
+    assert reason.startswith(f"{folder.name}/gate4-unit.json: ")
     assert isinstance(found.results["gate4-unit"], ResultError)
 
 

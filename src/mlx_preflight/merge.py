@@ -192,7 +192,7 @@ def _files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
             links = [name for name in inside if Path(where, name).is_symlink()]
             for name in sorted([*names, *links]):
                 path = Path(where, name)
-                yield str(path.relative_to(folder)), path
+                yield str(folder.name / path.relative_to(folder)), path
 
 
 def _limited(files: Iterable[tuple[str, Path]], found: Collected) -> Iterator[tuple[str, Path]]:

@@ -177,7 +177,22 @@ def test_a_gate_that_could_not_judge_is_no_clean_run(make_report: Maker, status:
     [note] = invocation["toolExecutionNotifications"]
     assert note["level"] == "error"
     assert note["message"]["text"] == f"GATE2 is {status.value}: ruff crashed"
+    # Who does not read invocations sees a result, and not none.
+    [result] = made["ruff"]["results"]
+    assert (result["ruleId"], result["message"]) == ("GATE2", note["message"])
     assert made["mypy"]["invocations"][0]["executionSuccessful"] is True
+
+
+def test_a_gate_that_is_off_is_said_and_is_no_alert(make_report: Maker) -> None:
+    """What the project turned off did not run, and there is nothing to mend in the code."""
+    report = make_report({"GATE2": gate("GATE2", Status.BLOCKED, reason="off in this project")})
+    for row in report["rows"]:
+        row["required"] = row["id"] != "GATE2"
+    run = runs(report)["ruff"]
+    assert run["results"] == []
+    assert run["invocations"][0]["executionSuccessful"] is False
+    [note] = run["invocations"][0]["toolExecutionNotifications"]
+    assert note["level"] == "warning"
 
 
 def test_a_gate_without_a_result_is_no_clean_run(make_report: Maker) -> None:
@@ -192,7 +207,8 @@ def test_a_failure_without_a_place_is_a_result(make_report: Maker) -> None:
     check = gate("GATE2", Status.FAIL, found(state="known"), reason="suppressions grew")
     results = ruff(make_report, check)["results"]
     assert [item["baselineState"] for item in results] == ["unchanged", "new"]
-    assert (results[1]["ruleId"], results[1]["message"]["text"]) == ("GATE2", "suppressions grew")
+    said = "GATE2 is FAIL: suppressions grew"
+    assert (results[1]["ruleId"], results[1]["message"]["text"]) == ("GATE2", said)
 
 
 def test_what_is_left_out_is_counted(make_report: Maker, monkeypatch: pytest.MonkeyPatch) -> None:

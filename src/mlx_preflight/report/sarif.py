@@ -1,8 +1,8 @@
 """Render a report as SARIF 2.1.0: a run per tool of the lint, types and audit gates.
 
 A gate that could not judge must not read as an empty clean run: its invocation is
-unsuccessful and says why. Everything foreign is one line of plain text, and a path that
-leaves the project is not passed on.
+unsuccessful and says why, and so does a result. Everything foreign is one line of plain
+text, and a path that leaves the project is not passed on.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def _run(name: str, rows: _Rows, session: Mapping[str, Any]) -> _Json:
     tool, home = TOOLS[name]
     found = sorted(_diagnostics(name, session), key=lambda item: item.state == "known")
     results = list(_results(tool, found[:MAX_RESULTS]))
-    if not any(item["baselineState"] == "new" for item in results):
-        results += [_of_check(tool, row) for row in rows if row["status"] == "FAIL"]
+    named = any(item["baselineState"] == "new" for item in results)
+    results += [_of_check(tool, row) for row in rows if _speaks(row, named)]
     rules: dict[str, int] = {}
     for item in results:
         item["ruleIndex"] = rules.setdefault(item["ruleId"], len(rules))
@@ -137,10 +137,22 @@ def _results(tool: str, found: Iterable[Diagnostic]) -> Iterator[_Json]:
         yield _result(code, item.level, item.message, state, place, print_)
 
 
+def _speaks(row: Mapping[str, Any], named: bool) -> bool:
+    """Tell whether a check is a result itself, as no finding stands for it.
+
+    That is a failure without a new finding, such as grown suppressions, and a required gate
+    that could not judge: GitHub does not read invocations, and would close its alerts unseen.
+    """
+    if row["status"] == "FAIL":
+        return not named
+    return row["status"] != "PASS" and bool(row["required"])
+
+
 def _of_check(tool: str, row: Mapping[str, Any]) -> _Json:
-    """Return a result for a failure that names no place, such as grown suppressions."""
+    """Return the result that stands for a check."""
     print_ = _digest(json.dumps([tool, row["id"]]))
-    return _result(row["id"], "error", row["reason"], "new", _place("", 0, 0), print_)
+    text = f"{row['id']} is {row['status']}: {row['reason']}"
+    return _result(row["id"], "error", text, "new", _place("", 0, 0), print_)
 
 
 def _result(code: str, level: str, text: str, state: str, place: _Json, fingerprint: str) -> _Json:
