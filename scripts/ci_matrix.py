@@ -1,14 +1,17 @@
 """Turn `nox --list --json` on stdin into the chunks of the CI matrix, one line of JSON.
 
+With `--planned` it prints the ids of the sessions instead, for the job that judges.
+
 A chunk is a list of sessions that run on one machine, because some read what others
 left there: gate 6 the coverage of gates 4 and 5, the regression rows their gates, AC8 the
 audit, the benchmarks AC4 and AC5. Every session of the plan is in exactly one chunk.
 
-Usage: `python -m nox --list --json -t TAG… | python scripts/ci_matrix.py`
+Usage: `python -m nox --list --json -t TAG… | python scripts/ci_matrix.py [--planned]`
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from typing import Any
@@ -47,10 +50,19 @@ def chunks(listed: list[dict[str, Any]]) -> list[dict[str, str]]:
     return [{"name": name, "sessions": " ".join(ids)} for name, ids in members.items()]
 
 
+def planned(made: list[dict[str, str]]) -> list[str]:
+    """Return every session that some chunk runs, sorted."""
+    return sorted(name for chunk in made for name in chunk["sessions"].split())
+
+
 def main() -> None:
-    """Print the chunks, or end with a message and code 1."""
+    """Print the chunks or the planned sessions, or end with a message and code 1."""
+    parser = argparse.ArgumentParser(description="Compute the matrix of the CI workflow.")
+    parser.add_argument("--planned", action="store_true", help="print the session ids instead")
+    only_planned = parser.parse_args().planned
     try:
-        print(json.dumps(chunks(json.load(sys.stdin))))
+        made = chunks(json.load(sys.stdin))
+        print(json.dumps(planned(made) if only_planned else made))
     except (ValueError, KeyError, TypeError) as error:
         sys.exit(f"no matrix: {error!r}")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
     *("list", "check", "summary", "report", "load", "generate", "sign-off", "doctor"),
-    *("download", "document"),
+    *("download", "document", "merge"),
 ]
 
 
@@ -244,7 +244,7 @@ def test_a_damaged_report_is_an_error(tmp_path: Path) -> None:
 def test_summary_judges_what_a_run_left(
     tmp_path: Path, make_run: Callable[..., dict[str, SessionResult]]
 ) -> None:
-    """The table and the three files agree on the verdict; a missing session spoils it."""
+    """The table and the files agree on the verdict; a missing session spoils it."""
     results = make_run()
     del results["ac6-memory"]
     for item in results.values():

@@ -1,4 +1,4 @@
-"""The summary picks the run, survives whatever lies in the folder, and writes three reports."""
+"""The summary picks the run, survives whatever lies in the folder, and writes the reports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def save(state: Path, found: dict[str, SessionResult], run_id: str = "run-1") ->
 
 
 def test_a_whole_run_is_judged_and_written(tmp_path: Path, make_run: Maker) -> None:
-    """The three reports and the return value say the same."""
+    """The reports and the return value say the same."""
     plan_run(tmp_path, group="preflight")
     save(tmp_path, make_run())
     verdict, report = summarize(tmp_path, "run-1")
@@ -258,7 +258,7 @@ def test_judging_needs_no_terminal_library() -> None:
     code = (
         "import sys, mlx_preflight.verdict, mlx_preflight.summary\n"
         "import mlx_preflight.report.document, mlx_preflight.report.junit\n"
-        "import mlx_preflight.report.markdown\n"
+        "import mlx_preflight.report.markdown, mlx_preflight.report.sarif, mlx_preflight.merge\n"
         "print(sorted({'rich', 'typer', 'mlx', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(

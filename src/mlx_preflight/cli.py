@@ -6,6 +6,7 @@ Models and reports are imported by the command that needs them, so `--help` is q
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -16,13 +17,14 @@ import typer
 from mlx_preflight import (
     __version__,
     cli_advisories,
+    cli_ci,
     cli_gates,
     cli_init,
     cli_memory,
     plan,
     register,
 )
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.result import Status
 from mlx_preflight.runner import Context, new_run_id, run_session
 
@@ -47,6 +49,9 @@ BudgetOption = Annotated[
     float | None, typer.Option("--budget-gb", help="Memory budget in GB (10^9 bytes).")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+_RENDERERS = {"markdown": "markdown", "summary": "markdown", "junit": "junit", "sarif": "sarif"}
+"""Format of `report` → module that renders it; a step summary is the capped Markdown."""
 
 EXIT_CODES = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: 3, Status.BLOCKED: 3}
 
@@ -129,7 +134,7 @@ def check(
 
 @app.command(epilog="Example:  mlx-preflight summary --json")
 def summary(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
-    """Judge the last run, write report.json, report.md and junit.xml, and show the verdict."""
+    """Judge the last run, write its reports (JSON, Markdown, JUnit, SARIF), show the verdict."""
     from mlx_preflight.summary import summarize
 
     state = _state(project)
@@ -145,22 +150,34 @@ def summary(project: ProjectOption = Path(), as_json: JsonOption = False) -> Non
     raise typer.Exit(verdict.exit_code)
 
 
-@app.command(epilog="Example:  mlx-preflight report --format markdown > report.md")
+@app.command(
+    epilog="Examples:  mlx-preflight report --format markdown > report.md  ·  "
+    'mlx-preflight report --format summary >> "$GITHUB_STEP_SUMMARY"'
+)
 def report(
     project: ProjectOption = Path(),
     form: Annotated[
-        str, typer.Option("--format", help="terminal, markdown, junit or json.")
+        str,
+        typer.Option("--format", help="terminal, markdown, summary, junit, sarif or json."),
     ] = "terminal",
     as_json: JsonOption = False,
 ) -> None:
     """Show the last report again; the exit code is its verdict's."""
     from mlx_preflight.report import document as documents
 
-    forms = ("terminal", "markdown", "junit", "json")
+    forms = ("terminal", "json", *_RENDERERS)
     if form not in forms:
         raise UsageError(f"unknown format {form!r}{plan.suggest(form, forms)}")
     state = _state(project)
-    data = documents.read(state / "report.json")
+    try:
+        data = documents.read(state / "report.json")
+    except PreflightError as error:
+        if form == "summary" and not as_json:
+            from mlx_preflight.report import markdown
+
+            # A step summary that stays empty would say nothing at all.
+            typer.echo(markdown.without_report(error), nl=False)
+        raise
     if as_json or form == "json":
         _print_json(data)
     elif form == "terminal":
@@ -168,9 +185,8 @@ def report(
 
         terminal.show_report(data, state / "report.md")
     else:
-        from mlx_preflight.report import junit, markdown
-
-        typer.echo(markdown.render(data) if form == "markdown" else junit.render(data))
+        renderer = importlib.import_module(f"mlx_preflight.report.{_RENDERERS[form]}")
+        typer.echo(renderer.render(data), nl=False)
     raise typer.Exit(int(data["exit_code"]))
 
 
@@ -385,5 +401,6 @@ def document(
 
 cli_memory.attach(app)
 cli_gates.attach(app)
+cli_ci.attach(app)
 cli_init.attach(app)
 cli_advisories.attach(app)

@@ -24,6 +24,9 @@ SCHEMA = 1
 MAX_RESULT_BYTES = 8_000_000
 """A result file over this size is refused unread; real ones are under 100 kB."""
 
+MAX_DIGITS = 300
+"""Digits of an integer; floats end at 308."""
+
 
 class Status(enum.StrEnum):
     """Say how a check ended. There is no "skipped", and a status has no truth value."""
@@ -235,7 +238,9 @@ def read_json(path: Path, *, limit_bytes: int = MAX_RESULT_BYTES) -> Any:
         if size > limit_bytes:
             raise ResultError(f"{path}: {size} bytes, at most {limit_bytes} are read")
         text = path.read_text(encoding="utf-8")
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+        )
     except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"{path}: unreadable: {error}") from error
 
@@ -293,6 +298,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is too large for a number")
     return number
+
+
+def _whole(text: str) -> int:
+    # A reader that turns a longer one into a float would crash.
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number has {len(text)} digits, at most {MAX_DIGITS} are read")
+    return int(text)
 
 
 def _mapping(data: object, what: str) -> dict[str, Any]:

@@ -69,6 +69,12 @@ def define(project: Path) -> None:
         _install_harness(session)
         session.run("python", "-m", "mlx_preflight", "summary")
 
+    @nox.session(name="merge", default=False)
+    def merge(session: nox.Session) -> None:
+        """Judge the result files of several CI jobs: `nox -s merge -- FOLDER --planned FILE`."""
+        _install_harness(session)
+        session.run("python", "-m", "mlx_preflight", "merge", *session.posargs)
+
 
 def _table(project: Path) -> tuple[dict[str, str], str]:
     """Return what the project turned off, and its default group.

@@ -1,4 +1,4 @@
-"""Read a run's results from disk, have them judged, and write the three reports.
+"""Read a run's results from disk, have them judged, and write the reports.
 
 It must not decide: `verdict.judge` does. Importing it must stay as light as the noxfile.
 """
@@ -6,7 +6,7 @@ It must not decide: `verdict.judge` does. Importing it must stay as light as the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from mlx_preflight.manifest import Manifest
 from mlx_preflight.result import SessionResult, read_result, write_json, write_text
 from mlx_preflight.verdict import Verdict
 
-REPORTS = ("report.json", "report.md", "junit.xml")
-"""What `summarize` writes into the state folder."""
+REPORTS = ("report.json", "report.md", "junit.xml", "report.sarif")
+"""What `write_reports` leaves in the state folder."""
 
 Results = Mapping[str, SessionResult | ResultError]
 
 
 def summarize(state: Path, run_id: str) -> tuple[Verdict, dict[str, Any]]:
-    """Judge a run and write `report.json`, `report.md` and `junit.xml` into `state`.
+    """Judge a run and write its reports into `state`.
 
     The run is the given one when its manifest or any of its results is there; otherwise
     the last one that a group session started, and without one that of the newest result.
@@ -37,24 +37,42 @@ def summarize(state: Path, run_id: str) -> tuple[Verdict, dict[str, Any]]:
         NothingRanError: There is neither a run nor a result.
         ResultError: The manifest cannot be used, or the reports cannot be written.
     """
-    # Deferred, so that the noxfile can import this module without the renderers.
-    from mlx_preflight.report import document, junit, markdown  # noqa: PLC0415
-
-    _remove_reports(state)
+    remove_reports(state)
     results = read_results(state / "results")
-    run = _run(manifest.read(state), results, run_id)
+    return write_reports(state, _run(manifest.read(state), results, run_id), results)
+
+
+def write_reports(
+    state: Path, run: Manifest, results: Results, refused: Sequence[str] = ()
+) -> tuple[Verdict, dict[str, Any]]:
+    """Judge a run by its results and write `REPORTS`.
+
+    Args:
+        state: The project's `.preflight` folder.
+        run: What was planned.
+        results: What was left, by session id.
+        refused: Why files were not taken as results, each with its name.
+
+    Raises:
+        ResultError: The manifest cannot be used, or the reports cannot be written.
+    """
+    # Deferred, so that the noxfile can import this module without the renderers.
+    from mlx_preflight.report import document, junit, markdown, sarif  # noqa: PLC0415
+
     judged = verdict.judge(
         _planned(run),
         results,
         run_id=run.run_id,
         group=run.group,
         profile=_profile(run),
-        off=_off(state.parent),
+        off=off_in(state.parent),
+        refused=refused,
     )
     report = document.build(judged, results, run)
     write_json(state / "report.json", report)
     write_text(state / "report.md", markdown.render(report))
     write_text(state / "junit.xml", junit.render(report))
+    write_text(state / "report.sarif", sarif.render(report))
     return judged, report
 
 
@@ -69,7 +87,7 @@ def read_results(folder: Path) -> dict[str, SessionResult | ResultError]:
     return found
 
 
-def _remove_reports(state: Path) -> None:
+def remove_reports(state: Path) -> None:
     """Remove the last reports: when judging fails, theirs must not pass for this run's."""
     for name in REPORTS:
         # What cannot be removed cannot be replaced either, and that is an error below.
@@ -83,19 +101,24 @@ def _run(last: Manifest | None, results: Results, run_id: str) -> Manifest:
         return last
     readable = [item for item in results.values() if isinstance(item, SessionResult)]
     if own := [item for item in readable if item.run_id == run_id]:
-        return _unplanned(run_id, own)
+        return run_of(run_id, own)
     if last is not None:
         return last
     if readable:
         newest = max(readable, key=lambda item: item.started).run_id
-        return _unplanned(newest, [item for item in readable if item.run_id == newest])
+        return run_of(newest, [item for item in readable if item.run_id == newest])
     if any(session.id in results for session in register.SESSIONS):
-        return _unplanned(run_id, [])
+        return run_of(run_id, [])
     raise NothingRanError("no run was started here yet", hint="run `nox`, or `nox -s gates`")
 
 
-def _unplanned(run_id: str, own: list[SessionResult]) -> Manifest:
-    """Return a run without a manifest: the whole plan, for what its first session ran for."""
+def run_of(run_id: str, own: list[SessionResult]) -> Manifest:
+    """Return a run without a manifest: the whole plan, for what its first session ran for.
+
+    Args:
+        run_id: Its id.
+        own: Its results.
+    """
     first = min(own, key=lambda item: item.started, default=None)
     return Manifest(
         run_id=run_id,
@@ -125,7 +148,7 @@ def _planned(run: Manifest) -> tuple[plan.Session, ...]:
     return sessions
 
 
-def _off(project: Path) -> dict[str, str]:
+def off_in(project: Path) -> dict[str, str]:
     """Return what the project turned off; results without their project turn nothing off."""
     if not (project / "pyproject.toml").is_file():
         return {}

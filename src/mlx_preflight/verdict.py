@@ -23,6 +23,9 @@ Found = SessionResult | ResultError | None
 WHOLE_PLAN = "preflight"
 """The only group whose pass makes a model ready."""
 
+MERGE = "merge"
+"""Stands for a session in the rows of refused files."""
+
 NOTHING_RAN = 4
 """Exit code when no planned session left anything of the run."""
 
@@ -88,6 +91,7 @@ def judge(
     group: str,
     profile: Profile,
     off: Mapping[str, str] | None = None,
+    refused: Sequence[str] = (),
 ) -> Verdict:
     """Return the verdict over one run.
 
@@ -98,6 +102,7 @@ def judge(
         group: `preflight` for the whole plan.
         profile: Only results for this profile and model count.
         off: Session → why it does not apply to the project; shown, and not required.
+        refused: Why files of the run's jobs are no results; each is an error of the run.
     """
     absent = off or {}
     found = [
@@ -113,6 +118,7 @@ def judge(
             else _rows(session, item, wanted)
         )
     )
+    rows += tuple(_refused(refused))
     status = Status.worst([row.check.status for row in rows if row.required])
     state: State = "needs_adapt"
     if status is Status.PASS:
@@ -211,6 +217,15 @@ def _off(session: Session, reason: str) -> Iterator[Row]:
     for check in session.checks:
         found = CheckResult(check.id, check.title, Status.BLOCKED, Evidence.STATIC, why, remedy)
         yield Row(session.id, False, found)
+
+
+def _refused(reasons: Sequence[str]) -> Iterator[Row]:
+    """Yield a row per file that is no result of the run: ignoring it could hide a failure."""
+    remedy = "delete what is not a result of this run, or run the jobs again"
+    for number, why in enumerate(reasons, 1):
+        name, title = f"{MERGE.upper()}.{number}", "a file among the results is not one"
+        check = CheckResult(name, title, Status.ERROR, Evidence.STATIC, why, remedy)
+        yield Row(MERGE, True, check)
 
 
 def _rows(session: Session, found: Found, wanted: _Wanted) -> Iterator[Row]:

@@ -133,7 +133,7 @@ def test_every_session_of_the_plan_is_a_nox_session(project: Path) -> None:
         item.id for item in register.SESSIONS if item.tag == "gates"
     ]
     text = nox(project, "--list").stdout
-    for name in [item.id for item in register.SESSIONS] + [*plan.GROUPS, "summary"]:
+    for name in [item.id for item in register.SESSIONS] + [*plan.GROUPS, "summary", "merge"]:
         assert name in text
     assert "* preflight" in text
 
@@ -156,6 +156,36 @@ def test_gates_run_all_and_write_the_report_after_a_failure(project: Path) -> No
     assert "GATE1" in (project / ".preflight" / "report.md").read_text()
     assert (project / ".preflight" / "junit.xml").is_file()
     assert "gate1-format" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_results_of_jobs_are_merged_as_ci_does(project: Path, tmp_path: Path) -> None:
+    """The commands of the workflow: a result of one job, judged elsewhere by the planned list."""
+    from mlx_preflight import register
+
+    run = {"PREFLIGHT_RUN_ID": "ci-1-1"}
+    assert nox(project, "-s", "gate1-format", **run).returncode == 0
+    job = tmp_path / "jobs" / "result-linux-gates"
+    job.mkdir(parents=True)
+    shutil.copy(project / ".preflight" / "results" / "gate1-format.json", job)
+    planned = tmp_path / "planned.json"
+    planned.write_text(json.dumps([item.id for item in register.sessions("gates")]))
+    arguments = ("-s", "merge", "--", str(job.parent), "--planned", str(planned))
+    done = nox(project, *arguments, **run)
+    assert done.returncode != 0
+    seen = statuses(project)
+    assert seen["GATE1"] == "PASS"
+    assert {seen[f"GATE{n}"] for n in range(2, 9)} == {"ERROR"}
+    shown = subprocess.run(
+        [project / ".nox/merge/bin/python", "-m", "mlx_preflight", "report", "--format", "summary"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert shown.returncode == 3
+    assert shown.stdout.startswith("# Preflight: needs\\_adapt")
 
 
 @pytest.mark.slow

@@ -45,12 +45,17 @@ jobs:
         run: |
           python -m pip install "nox>=2026.8.17,<2027" "uv>=0.9,<1" mlx-preflight
           python -m nox
-      - name: Keep the report
+      - name: Show the verdict
+        if: always()
+        run: python -m mlx_preflight report --format summary >> "${GITHUB_STEP_SUMMARY}"
+      - name: Keep the reports
         if: always()
         uses: actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0
         with:
           name: preflight-report
-          path: .preflight/report.*
+          path: |
+            .preflight/report.*
+            .preflight/junit.xml
           if-no-files-found: error
           include-hidden-files: true
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mlx_preflight.diagnostic import Diagnostic
 
-_LINE_NUMBER = re.compile(r"\bline \d+\b")
+LINE_NUMBER = re.compile(r"\bline \d+\b")
 """Messages such as ruff's F811 and mypy's no-redef name a line, which moves."""
 
 
@@ -61,7 +61,7 @@ def marks(project: Path, found: Iterable[Diagnostic]) -> list[Mark]:
             sources[item.path] = _Source(project / item.path)
         where, text = sources[item.path].at(item.line)
         made.append(
-            Mark(item.path, item.code, _LINE_NUMBER.sub("line N", item.message), where, text)
+            Mark(item.path, item.code, LINE_NUMBER.sub("line N", item.message), where, text)
         )
     return made
 

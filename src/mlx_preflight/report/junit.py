@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
-_ALLOWED = re.compile("[^\t\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 forbids, and the controls that it allows but a terminal would obey."""
+_FORBIDDEN = re.compile(
+    "[^\t\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+    "|[\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""What XML 1.0 forbids, and what it allows but a terminal would obey: controls, direction marks."""
 
 MAX_TEXT = 4000
 """Characters kept of one text; the whole is in report.json."""
@@ -34,7 +37,7 @@ def clean(value: object) -> str:
     """Return a text without what XML forbids, cut to a sane length with `…` at the cut."""
     text = str(value)
     cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-    return _ALLOWED.sub("\N{REPLACEMENT CHARACTER}", cut)
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", cut)
 
 
 def _suite(

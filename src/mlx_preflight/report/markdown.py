@@ -49,6 +49,11 @@ def render(report: Mapping[str, Any]) -> str:
     return _first(body, MAX_BYTES - len((note + end).encode())) + note + end
 
 
+def without_report(error: Exception) -> str:
+    """Return the Markdown text for a run that left no report to show."""
+    return f"# Preflight: no verdict\n\n**{MARKS['ERROR']} ERROR**: {escape(error)}\n"
+
+
 def _first(text: str, size: int) -> str:
     """Return the whole lines of a text that take at most `size` bytes."""
     raw = text.encode()
@@ -119,7 +124,8 @@ def _blank(char: str) -> str:
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     counts = report["counts"]
-    shown = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    # In this order also after the report was read from its file, whose keys are sorted.
+    shown = ", ".join(f"{counts[name]} {name}" for name in MARKS if counts.get(name))
     yield f"# Preflight: {escape(report['verdict'])}"
     yield ""
     yield (
