@@ -90,6 +90,7 @@ def run_child(
     timeout_s: float,
     env: Mapping[str, str] | None = None,
     preexec: Callable[[], None] | None = None,
+    begun: Callable[[int], None] | None = None,
 ) -> Finished:
     """Run a command to its end and return what it printed.
 
@@ -99,6 +100,7 @@ def run_child(
         timeout_s: Seconds after which the whole process group is killed.
         env: Complete environment; None takes `child_environment()`.
         preexec: Called in the child before the program starts (resource limits).
+        begun: Called here with the child's process id once it runs (to watch it).
 
     Raises:
         ChildError: The program does not exist or ran past its time. A non-zero exit
@@ -122,6 +124,8 @@ def run_child(
     _RUNNING.add(process)
     out, err = _Drain(process.stdout), _Drain(process.stderr)
     try:
+        if begun is not None:
+            begun(process.pid)
         process.wait(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         kill_group(process)

@@ -1,0 +1,124 @@
+"""Install a framework into a venv of its own with pip, and say what that took.
+
+A finished installation leaves a stamp in the venv; an unfinished one leaves none and is
+begun again from nothing, so that its seconds are those of a whole installation.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight.errors import ChildError, ResultError
+from mlx_preflight.frameworks.framework import Framework
+from mlx_preflight.isolate import child_environment, run_child
+from mlx_preflight.result import read_json, write_json
+
+STAMP = "mlx-preflight-framework.json"
+SEEDS = {"pip", "setuptools", "wheel"}
+"""Packages that a new venv holds already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Hold what a venv holds.
+
+    Attributes:
+        install_s: Wall time of the pip commands; None when something else installed it.
+        bytes: Size of what they added; likewise.
+        packages: Distribution → version, without pip itself.
+        requirements: What was asked for.
+    """
+
+    install_s: float | None
+    bytes: int | None
+    packages: dict[str, str] = field(default_factory=dict)
+    requirements: tuple[tuple[str, ...], ...] = ()
+
+
+def install(
+    framework: Framework, python: Path, timeout_s: float, note: Callable[[str], None]
+) -> Installed:
+    """Install a framework into the venv of an interpreter, unless its stamp says it is there.
+
+    Raises:
+        ChildError: pip failed or ran past its time; the message holds its last lines.
+    """
+    venv = python.parent.parent
+    found = _stamped(framework, venv)
+    if found is not None:
+        note(f"{framework.name}: installed already")
+        return found
+    (venv / STAMP).unlink(missing_ok=True)
+    _clear(python, venv, timeout_s)
+    before = size_bytes(venv)
+    started = time.perf_counter()
+    for requirements in framework.requirements:
+        note(f"{framework.name}: pip install {' '.join(requirements)}")
+        _pip(python, venv, timeout_s, "install", *requirements)
+    done = Installed(
+        install_s=time.perf_counter() - started,
+        bytes=size_bytes(venv) - before,
+        packages=packages(venv),
+        requirements=framework.requirements,
+    )
+    write_json(venv / STAMP, asdict(done))
+    return done
+
+
+def packages(venv: Path) -> dict[str, str]:
+    """Return the distributions in a venv and their versions."""
+    found = {}
+    for folder in venv.glob("lib/python3.*/site-packages/*.dist-info"):
+        name, _, version = folder.name.removesuffix(".dist-info").partition("-")
+        if name.lower() not in SEEDS:
+            found[name.lower().replace("_", "-")] = version
+    return dict(sorted(found.items()))
+
+
+def size_bytes(folder: Path) -> int:
+    """Return the bytes of all files in a folder; links count for nothing."""
+    total = 0
+    for root, _, files in os.walk(folder):
+        for file in files:
+            path = Path(root) / file
+            if not path.is_symlink():
+                total += path.stat().st_size
+    return total
+
+
+def _stamped(framework: Framework, venv: Path) -> Installed | None:
+    """Return what the stamp says, if it is of these requirements."""
+    if not (venv / STAMP).is_file():
+        return None
+    try:
+        data: dict[str, Any] = read_json(venv / STAMP)
+        asked = tuple(tuple(line) for line in data.pop("requirements"))
+        found = Installed(**data, requirements=asked)
+    except (ResultError, KeyError, TypeError, AttributeError):
+        return None  # damaged: install again
+    return found if found.requirements == framework.requirements else None
+
+
+def _clear(python: Path, venv: Path, timeout_s: float) -> None:
+    left = packages(venv)
+    if left:
+        _pip(python, venv, timeout_s, "uninstall", "--yes", "--quiet", *left)
+
+
+def _pip(python: Path, venv: Path, timeout_s: float, *arguments: str) -> None:
+    done = run_child(
+        [str(python), "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
+        if arguments[0] == "install"
+        else [str(python), "-m", "pip", *arguments],
+        cwd=venv,
+        timeout_s=timeout_s,
+        env=child_environment({"PIP_PROGRESS_BAR": "off"}),
+    )
+    if done.returncode != 0:
+        text = "\n".join((done.stdout + "\n" + done.stderr).strip().splitlines()[-12:])
+        raise ChildError(f"pip {arguments[0]} failed: {text}")

@@ -1,0 +1,207 @@
+"""Measure one framework from installation to adapter, and keep what was found in one file."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight import environment
+from mlx_preflight.errors import ChildError, PreflightError
+from mlx_preflight.frameworks import install, recipe, rows
+from mlx_preflight.frameworks.bench import Bench, Ran
+from mlx_preflight.frameworks.framework import REFERENCE, Plugin
+from mlx_preflight.frameworks.record import Record
+from mlx_preflight.frameworks.recipe import Recipe
+from mlx_preflight.isolate import redact
+from mlx_preflight.result import Status
+
+RUNS = 2
+"""Trainings of each framework: the second tells how far a figure repeats."""
+
+WARM_UP = 3
+"""Steps left out of the speed; compilers and allocators settle in them."""
+
+IMPORTS, QLORA_STEPS, QUESTIONS, ANSWER_TOKENS = 3, 3, 4, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Hold how to measure.
+
+    Attributes:
+        python: Interpreter of the framework's venv.
+        folder: Where the runs work.
+        timeout_s: For one process.
+        installing: Whether to install; else the venv is taken as it is.
+        steps: Of each training.
+        extra: Added to every job.
+    """
+
+    python: Path
+    folder: Path
+    timeout_s: float = 900.0
+    installing: bool = True
+    steps: int = 20
+    extra: Mapping[str, Any] | None = None
+
+
+def digest(plugin: Plugin, order: Order) -> str:
+    """Return what a finished measurement depends on: framework, rows, settings and weights."""
+    run = recipe.embedded(steps=order.steps)
+    data = rows.generate(order.steps * run.settings.batch_size)
+    weights = hashlib.sha256((recipe.EMBEDDED / "model.safetensors").read_bytes()).hexdigest()
+    config = recipe.text(plugin, recipe.embedded(steps=order.steps, folder=recipe.EMBEDDED))
+    config = config.replace(str(recipe.EMBEDDED), "embedded")
+    parts = [plugin.FRAMEWORK.requirements, rows.digest(data), weights, config, RUNS]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def measure(plugin: Plugin, order: Order, note: Callable[[str], None]) -> Record:
+    """Measure a framework; whatever stops it becomes an ERROR with its last log lines."""
+    begun = time.perf_counter()
+    phases: list[str] = []
+    figures: dict[str, Any] = {}
+    status, reason = Status.PASS, ""
+    try:
+        _all(plugin, order, note, phases, figures)
+        reason = f"trained {RUNS} times for {order.steps} steps"
+    except (PreflightError, OSError, ValueError, KeyError) as error:
+        # Also a full disk and an answer that is none: the other frameworks must still run.
+        status = Status.ERROR
+        reason = redact(f"{phases[-1] if phases else 'start'}: {error}")
+    return Record(
+        framework=plugin.FRAMEWORK.name,
+        status=status,
+        reason=reason,
+        inputs=digest(plugin, order),
+        date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        machine={k: v for k, v in environment.capture().items() if k != "packages"},
+        figures=figures,
+        duration_s=time.perf_counter() - begun,
+    )
+
+
+def _all(
+    plugin: Plugin,
+    order: Order,
+    note: Callable[[str], None],
+    phases: list[str],
+    figures: dict[str, Any],
+) -> None:
+    """Fill in the figures phase by phase; what was found before a failure stays."""
+    framework = plugin.FRAMEWORK
+    phases.append("install")
+    venv = order.python.parent.parent
+    if order.installing:
+        found = install.install(framework, order.python, order.timeout_s, note)
+    else:
+        found = install.Installed(None, None, install.packages(venv), framework.requirements)
+    figures["install"] = asdict(found)
+    figures["version"] = found.packages.get(framework.distribution, "unknown")
+    bench = Bench(plugin, order.python, order.folder, order.timeout_s, note)
+    phases.append("import")
+    figures["import_s"] = [bench.time_import() for _ in range(IMPORTS)]
+    run = recipe.embedded(steps=order.steps)
+    phases.append("train")
+    runs = [_train(plugin, bench, run, f"run {n + 1}", order) for n in range(RUNS)]
+    figures["train"] = [_described(item, order.steps) for item in runs]
+    config = recipe.text(plugin, run)
+    lines = [line for line in config.splitlines() if line.strip() and not line.startswith("#")]
+    figures["config_lines"] = len(lines) + int(runs[0].answer["script_lines"])
+    phases.append("adapter")
+    figures["adapter"] = _adapter(plugin, bench, run, order)
+    if framework.name == REFERENCE:
+        phases.append("convention")
+        figures["padded"] = bench.run("probe", "padded_probe", _job(run, order)).answer
+    phases.append("qlora")
+    figures["qlora"] = _qlora(plugin, bench, run, order)
+
+
+def _job(run: Recipe, order: Order) -> dict[str, Any]:
+    data = rows.generate(run.steps * run.settings.batch_size)
+    return {
+        "rows": data,
+        "questions": [row["messages"][0]["content"] for row in data[:QUESTIONS]],
+        "answer_tokens": ANSWER_TOKENS,
+        "model": run.model,
+        "batch_size": run.settings.batch_size,
+        "steps": run.steps,
+        "seed": run.seed,
+        **(order.extra or {}),
+    }
+
+
+def _train(plugin: Plugin, bench: Bench, run: Recipe, what: str, order: Order) -> Ran:
+    """Train with exactly the file that `export` writes."""
+    file = bench.place(what) / plugin.FRAMEWORK.config_file
+    recipe.write(plugin, run, file)
+    done = bench.run(what, "train", {**_job(run, order), "config": file.name})
+    if len(done.steps) != run.steps:
+        raise ChildError(f"{what} recorded {len(done.steps)} steps of {run.steps}")
+    return done
+
+
+def _described(run: Ran, steps: int) -> dict[str, Any]:
+    at_s = [float(line["at_s"]) for line in run.steps]
+    steady = seconds(at_s)
+    tokens = sum(int(line["tokens"]) for line in run.steps) / steps
+    return {
+        "at_s": [round(value, 5) for value in at_s],
+        "loss": [float(line["loss"]) for line in run.steps],
+        "tokens_per_step": tokens,
+        "tokens_per_s": tokens / statistics.median(steady),
+        "first_step_s": at_s[0],
+        "peak_rss_bytes": run.peak_rss_bytes,
+        "duration_s": run.duration_s,
+    }
+
+
+def seconds(at_s: Sequence[float]) -> list[float]:
+    """Return the seconds of the steady steps.
+
+    Raises:
+        ValueError: There are too few to speak of a median.
+    """
+    steady = [after - before for before, after in zip(at_s, at_s[1:], strict=False)][WARM_UP - 1 :]
+    if len(steady) < WARM_UP:
+        raise ValueError(f"{len(at_s)} steps are too few; at least {2 * WARM_UP} are needed")
+    return steady
+
+
+def _adapter(plugin: Plugin, bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:
+    folder = bench.place("run 1") / Path(str(plugin.config(run).get("output_dir", "adapters")))
+    folder = folder if folder.is_dir() else bench.place("run 1") / "adapters"
+    kept = sorted(folder.glob("adapter*.safetensors"))
+    if not kept:
+        raise ChildError(f"no adapter in {folder.name}")
+    said = bench.run("adapter", "answers", {**_job(run, order), "adapter": str(folder)}).answer
+    pairs = zip(said["without"], said["with"], strict=True)
+    return {
+        "bytes": kept[0].stat().st_size,
+        "questions": len(said["with"]),
+        "changed": sum(before != after for before, after in pairs),
+        **said,
+    }
+
+
+def _qlora(plugin: Plugin, bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:
+    """Return whether four bits train here, or the error that says why not."""
+    small = recipe.in_four_bits(run, QLORA_STEPS)
+    try:
+        file = bench.place("qlora") / plugin.FRAMEWORK.config_file
+        recipe.write(plugin, small, file)
+        done = bench.run("qlora", "qlora", {**_job(small, order), "config": file.name})
+    except ChildError as error:
+        return {"runs": False, "error": redact(str(error))[-2000:]}
+    return {
+        "runs": len(done.steps) == QLORA_STEPS,
+        "loss": [float(line["loss"]) for line in done.steps],
+        "peak_rss_bytes": done.peak_rss_bytes,
+    }

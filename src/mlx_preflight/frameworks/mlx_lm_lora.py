@@ -1,0 +1,144 @@
+"""MLX-LM: `mlx_lm.lora -c lora_config.yaml`, as its own command runs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight.frameworks.framework import Claim, Framework
+from mlx_preflight.frameworks.recipe import Recipe
+from mlx_preflight.frameworks.steps import Recorder
+from mlx_preflight.memory import recipes
+
+FRAMEWORK = Framework(
+    name="mlx-lm",
+    title="MLX-LM",
+    requirements=(("mlx-lm>=0.32,<0.33", "mlx[cpu]>=0.32,<0.33; sys_platform == 'linux'"),),
+    distribution="mlx-lm",
+    imports="mlx_lm",
+    config_file="lora_config.yaml",
+    apple=Claim(
+        1.0,
+        "on macOS the array framework depends on a Metal backend package of its own version",
+        "mlx package metadata",
+        "mlx 0.32.4",
+    ),
+    apple_qlora=Claim(
+        1.0,
+        "training uses QLoRA when the base model is quantized",
+        "mlx_lm/LORA.md",
+        "mlx-lm 0.32.2",
+    ),
+)
+
+
+def config(recipe: Recipe) -> dict[str, Any]:
+    """Return the file of `mlx_lm.lora -c`.
+
+    MLX's Adam leaves out the bias correction that PyTorch's has, so it is asked for.
+    """
+    settings = recipe.settings
+    quantized = "quantization" in recipe.config
+    document = recipes.mlx_lm(recipe.model, settings, quantized=quantized)
+    correction = {settings.optimizer: {"bias_correction": True}}
+    return {
+        **document,
+        "seed": recipe.seed,
+        "iters": recipe.steps,
+        "learning_rate": recipe.learning_rate,
+        "steps_per_report": 1,
+        "save_every": recipe.steps,
+        **({"optimizer_config": correction} if settings.optimizer in {"adam", "adamw"} else {}),
+    }
+
+
+def train(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run `mlx_lm.lora -c` in this process, with a recorder as its reporting callback."""
+    from mlx_lm import lora  # noqa: PLC0415  (only in its own venv)
+    from mlx_lm.tuner.callbacks import TrainingCallback  # noqa: PLC0415
+
+    order = write_rows(job)
+    recorder = Recorder(job["steps_file"], job["started"])
+    tokens = 0
+
+    class Report(TrainingCallback):  # type: ignore[misc]
+        def on_train_loss_report(self, info: dict[str, Any]) -> None:
+            nonlocal tokens
+            trained = int(info["trained_tokens"])
+            recorder.step(float(info["train_loss"]), trained - tokens)
+            tokens = trained
+
+    lora.get_reporting_callbacks = lambda *_, **__: Report()
+    sys.argv = ["mlx_lm.lora", "-c", job["config"]]
+    lora.main()
+    return {"script_lines": 0, "row_order": order}
+
+
+def write_rows(job: Mapping[str, Any]) -> str:
+    """Write the rows so that MLX-LM's shuffle (trainer.py, `iterate_batches`) restores them.
+
+    Its batches are neighbours in the file, drawn by `np.random.permutation` after
+    `np.random.seed(seed)`; the file is therefore written in the inverse order.
+    """
+    import numpy as np  # noqa: PLC0415
+
+    size, rows = int(job["batch_size"]), job["rows"]
+    count = len(rows) // size
+    order = np.random.RandomState(job["seed"]).permutation(count)
+    placed: list[Any] = [None] * (count * size)
+    for turn, slot in enumerate(order):
+        placed[slot * size : (slot + 1) * size] = rows[turn * size : (turn + 1) * size]
+    folder = Path("data")
+    folder.mkdir(exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in placed)
+    (folder / "train.jsonl").write_text(text, encoding="utf-8")
+    return "inverse of its shuffle"
+
+
+def answers(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Load the adapter back with `mlx_lm.load` and answer greedily, without it and with it."""
+    from mlx_lm import generate, load  # noqa: PLC0415
+
+    said = []
+    for adapter in (None, job["adapter"]):
+        loaded = load(job["model"], adapter_path=adapter)
+        model, tokenizer = loaded[0], loaded[1]
+        said.append([])
+        for question in job["questions"]:
+            chat = [{"role": "user", "content": question}]
+            prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True)
+            text = generate(model, tokenizer, prompt, max_tokens=job["answer_tokens"])
+            said[-1].append(text)
+    return {"without": said[0], "with": said[1]}
+
+
+def qlora(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Quantize with `mlx_lm.convert -q`, then train as always."""
+    from mlx_lm import convert  # noqa: PLC0415
+
+    convert(job["model"], recipes.QUANTIZED, quantize=True, q_bits=4, q_group_size=64)
+    return train(job)
+
+
+def padded_probe(job: Mapping[str, Any]) -> dict[str, float]:
+    """Return the first loss of a row that must be padded, as MLX-LM and as PyTorch count it.
+
+    `default_loss` (trainer.py) keeps targets up to and including position `length`; where a
+    row is padded that is one padding token, which frameworks with -100 labels leave out.
+    """
+    import mlx.core as mx  # noqa: PLC0415
+    from mlx_lm import load  # noqa: PLC0415
+    from mlx_lm.tuner.trainer import default_loss  # noqa: PLC0415
+
+    loaded = load(job["model"])
+    model, tokenizer = loaded[0], loaded[1]
+    chat = [{"role": "user", "content": job["questions"][0]}, {"role": "assistant", "content": "a"}]
+    row = tokenizer.apply_chat_template(chat, return_dict=False)
+    width = 1 + 32 * ((len(row) + 31) // 32)
+    batch = mx.array([[*row, *[0] * (width - len(row))]])
+    counted, _ = default_loss(model, batch, mx.array([[0, len(row)]]))
+    left_out, _ = default_loss(model, batch, mx.array([[0, len(row) - 1]]))
+    return {"counted": counted.item(), "left_out": left_out.item()}

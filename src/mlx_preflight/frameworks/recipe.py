@@ -1,0 +1,97 @@
+"""Hold the one training run that every framework repeats, and write a framework's file for it.
+
+The file that `mlx-preflight export` writes and the one that a comparison trains with come
+from `text`, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_preflight.errors import UsageError
+from mlx_preflight.memory.settings import Settings
+from mlx_preflight.result import write_text
+
+if TYPE_CHECKING:
+    from mlx_preflight.frameworks.framework import Plugin
+
+EMBEDDED = Path(__file__).resolve().parents[1] / "model" / "embedded"
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Linear layers of a block of Qwen2 and Llama; MLX-LM adapts all of them by default."""
+
+ADAM = {"betas": (0.9, 0.999), "eps": 1e-8}
+"""What `mlx.optimizers.Adam` and `torch.optim.AdamW` both use unasked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Hold a run in the terms of MLX-LM.
+
+    Attributes:
+        model: Folder or hub id.
+        config: The model's config.json.
+        settings: What decides memory: rank, rows, layers, bits and so on.
+        steps: Updates of the adapter.
+        learning_rate: Constant, without warm-up.
+        seed: Of the adapter's A; B is zero.
+    """
+
+    model: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    steps: int = 20
+    learning_rate: float = 1e-4
+    seed: int = 0
+
+
+def embedded(*, steps: int = 20, folder: Path = EMBEDDED) -> Recipe:
+    """Return the run of the comparison: the embedded checkpoint in float32, on the CPU."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = Settings(
+        batch_size=4,
+        max_seq_length=128,
+        num_layers=int(config["num_hidden_layers"]),
+        rank=8,
+        bits=None,
+        dtype="float32",
+        backend="cpu",
+    )
+    return Recipe(str(folder), config, settings, steps=steps)
+
+
+def in_four_bits(recipe: Recipe, steps: int) -> Recipe:
+    """Return the same run on a base model in four bits."""
+    return replace(recipe, settings=replace(recipe.settings, bits=4), steps=steps)
+
+
+def text(plugin: Plugin, recipe: Recipe) -> str:
+    """Return a framework's configuration file: YAML, one line per key."""
+    lines = [f"# {plugin.FRAMEWORK.title}, written by mlx-preflight export"]
+    lines += [f"{key}: {_value(value)}" for key, value in plugin.config(recipe).items()]
+    return "\n".join(lines) + "\n"
+
+
+def write(plugin: Plugin, recipe: Recipe, path: Path) -> str:
+    """Write a framework's configuration file and return its text.
+
+    Raises:
+        UsageError: It is there already.
+        ResultError: The folder cannot be written.
+    """
+    if path.exists():
+        raise UsageError(f"{path} exists", hint="name another file with --out")
+    content = text(plugin, recipe)
+    write_text(path, content)
+    return content
+
+
+def _value(value: object) -> str:
+    """Return a value as JSON, which YAML reads; its floats need a point to be numbers there."""
+    shown = json.dumps(value)
+    return re.sub(r"(?<![\d.\"])(\d+)e([-+]\d+)", r"\1.0e\2", shown)
