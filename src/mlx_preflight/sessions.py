@@ -22,6 +22,7 @@ from nox.command import CommandFailed
 
 from mlx_preflight import __version__, environment, manifest, plan, register
 from mlx_preflight.errors import PreflightError
+from mlx_preflight.frameworks import framework
 from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
 
@@ -75,6 +76,8 @@ def define(project: Path) -> None:
         _install_harness(session)
         session.run("python", "-m", "mlx_preflight", "merge", *session.posargs)
 
+    _define_compare(project)
+
 
 def _table(project: Path) -> tuple[dict[str, str], str]:
     """Return what the project turned off, and its default group.
@@ -111,6 +114,25 @@ def _define_session(spec: plan.Session, project: Path) -> None:
 
     body.__doc__ = spec.title
     nox.session(name=spec.id, tags=[spec.tag], default=False, allow_parallel=spec.parallel)(body)
+
+
+def _define_compare(project: Path) -> None:
+    """Define one session per framework; each is measured in the venv that nox made for it.
+
+    The backend is pip's: uv would take the CUDA build of PyTorch on Linux.
+    """
+    choices = [nox.param(name, id=name) for name in framework.names()]
+
+    def body(session: nox.Session, framework: str) -> None:
+        python = Path(session.virtualenv.location) / "bin" / "python"
+        command = (sys.executable, "-m", "mlx_preflight.frameworks", framework)
+        where = ("--python", str(python), "--project", str(project))
+        source = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        _run(session, *command, *where, *session.posargs, env=source)
+
+    body.__doc__ = "Measure a training framework in its own venv (gigabytes); not in the default"
+    made = nox.parametrize("framework", choices)(body)
+    nox.session(name="compare", tags=["compare"], venv_backend="virtualenv", default=False)(made)
 
 
 def _define_group(group: str, project: Path, off: dict[str, str], *, default: bool) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlx_preflight.frameworks import framework
 
-TASKS = ("train", "answers", "qlora", "padded_probe")
+TASKS = ("train", "answers", "qlora", "probe")
 
 
 def main(arguments: list[str]) -> int:

@@ -115,11 +115,12 @@ def _all(
     config = recipe.text(plugin, run)
     lines = [line for line in config.splitlines() if line.strip() and not line.startswith("#")]
     figures["config_lines"] = len(lines) + int(runs[0].answer["script_lines"])
+    figures["first_batch"] = runs[0].answer.get("first_batch")
     phases.append("adapter")
     figures["adapter"] = _adapter(plugin, bench, run, order)
     if framework.name == REFERENCE:
         phases.append("convention")
-        figures["padded"] = bench.run("probe", "padded_probe", _job(run, order)).answer
+        figures["probe"] = bench.run("probe", "probe", _job(run, order)).answer
     phases.append("qlora")
     figures["qlora"] = _qlora(plugin, bench, run, order)
 
@@ -157,6 +158,7 @@ def _described(run: Ran, steps: int) -> dict[str, Any]:
         "loss": [float(line["loss"]) for line in run.steps],
         "tokens_per_step": tokens,
         "tokens_per_s": tokens / statistics.median(steady),
+        "tokens_per_cpu_s": tokens / statistics.median(seconds([x["cpu_s"] for x in run.steps])),
         "first_step_s": at_s[0],
         "peak_rss_bytes": run.peak_rss_bytes,
         "duration_s": run.duration_s,
@@ -176,19 +178,33 @@ def seconds(at_s: Sequence[float]) -> list[float]:
 
 
 def _adapter(plugin: Plugin, bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:
-    folder = bench.place("run 1") / Path(str(plugin.config(run).get("output_dir", "adapters")))
-    folder = folder if folder.is_dir() else bench.place("run 1") / "adapters"
-    kept = sorted(folder.glob("adapter*.safetensors"))
+    kept = sorted(bench.place("run 1").glob("*/adapter*.safetensors"))
     if not kept:
-        raise ChildError(f"no adapter in {folder.name}")
+        raise ChildError("the training left no adapter")
+    folder = kept[0].parent
     said = bench.run("adapter", "answers", {**_job(run, order), "adapter": str(folder)}).answer
     pairs = zip(said["without"], said["with"], strict=True)
     return {
         "bytes": kept[0].stat().st_size,
+        "scale": _scale(folder),
         "questions": len(said["with"]),
         "changed": sum(before != after for before, after in pairs),
         **said,
     }
+
+
+def _scale(folder: Path) -> float:
+    """Return by what B·A is multiplied, from the adapter's own configuration.
+
+    MLX-LM stores the factor; PEFT stores alpha, which it divides by the rank.
+    """
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        raise ChildError(f"the adapter has no {file.name}")
+    data = json.loads(file.read_text(encoding="utf-8"))
+    if "lora_parameters" in data:
+        return float(data["lora_parameters"]["scale"])
+    return float(data["lora_alpha"]) / float(data["r"])
 
 
 def _qlora(plugin: Plugin, bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:

@@ -34,6 +34,9 @@ FRAMEWORK = Framework(
     ),
 )
 
+PAD_TO = 32
+"""Rows are padded to one more than a multiple of it (trainer.py, `iterate_batches`)."""
+
 
 def config(recipe: Recipe) -> dict[str, Any]:
     """Return the file of `mlx_lm.lora -c`.
@@ -123,22 +126,34 @@ def qlora(job: Mapping[str, Any]) -> dict[str, Any]:
     return train(job)
 
 
-def padded_probe(job: Mapping[str, Any]) -> dict[str, float]:
-    """Return the first loss of a row that must be padded, as MLX-LM and as PyTorch count it.
+def probe(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the loss of every target of the first batch, and of a row that must be padded.
 
-    `default_loss` (trainer.py) keeps targets up to and including position `length`; where a
-    row is padded that is one padding token, which frameworks with -100 labels leave out.
+    With B = 0 the first loss is the base model's, so these explain any other framework's:
+    it is their mean over the targets that the other one keeps. `default_loss` (trainer.py)
+    keeps targets up to and including position `length`; where a row is padded that is one
+    padding token, which frameworks with masked labels leave out.
     """
     import mlx.core as mx  # noqa: PLC0415
+    from mlx import nn  # noqa: PLC0415
     from mlx_lm import load  # noqa: PLC0415
+    from mlx_lm.tuner.datasets import ChatDataset  # noqa: PLC0415
     from mlx_lm.tuner.trainer import default_loss  # noqa: PLC0415
 
     loaded = load(job["model"])
     model, tokenizer = loaded[0], loaded[1]
-    chat = [{"role": "user", "content": job["questions"][0]}, {"role": "assistant", "content": "a"}]
-    row = tokenizer.apply_chat_template(chat, return_dict=False)
-    width = 1 + 32 * ((len(row) + 31) // 32)
+    short = [{"role": "user", "content": "add"}, {"role": "assistant", "content": "sum"}]
+    data = ChatDataset([*job["rows"][: job["batch_size"]], {"messages": short}], tokenizer)
+    *rows, row = [data.process(data[n])[0] for n in range(len(data))]
+    tokens = mx.array(rows)
+    losses = nn.losses.cross_entropy(model(tokens[:, :-1]), tokens[:, 1:])
+    width = 1 + PAD_TO * ((len(row) + PAD_TO - 1) // PAD_TO)
     batch = mx.array([[*row, *[0] * (width - len(row))]])
     counted, _ = default_loss(model, batch, mx.array([[0, len(row)]]))
     left_out, _ = default_loss(model, batch, mx.array([[0, len(row) - 1]]))
-    return {"counted": counted.item(), "left_out": left_out.item()}
+    return {
+        "tokens": rows,
+        "losses": losses.tolist(),
+        "padding_counted": counted.item(),
+        "padding_left_out": left_out.item(),
+    }

@@ -46,7 +46,7 @@ class Recipe:
     config: Mapping[str, Any] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     steps: int = 20
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-3
     seed: int = 0
 
 
@@ -54,7 +54,7 @@ def embedded(*, steps: int = 20, folder: Path = EMBEDDED) -> Recipe:
     """Return the run of the comparison: the embedded checkpoint in float32, on the CPU."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     settings = Settings(
-        batch_size=4,
+        batch_size=2,
         max_seq_length=128,
         num_layers=int(config["num_hidden_layers"]),
         rank=8,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Recorder:
-    """Write one line per step: seconds since the process started, loss, tokens."""
+    """Write one line per step: seconds since the process started, CPU seconds, loss, tokens."""
 
     def __init__(self, path: str, started: float) -> None:
         """Open the file.
@@ -35,7 +35,8 @@ class Recorder:
         self._number += 1
         at_s = time.monotonic() - self._started
         finite = math.isfinite(loss)
-        line = {"step": self._number, "at_s": at_s, "loss": loss if finite else None}
-        self._stream.write(json.dumps({**line, "tokens": tokens}) + "\n")
+        line = {"step": self._number, "at_s": at_s, "cpu_s": time.process_time()}
+        line |= {"loss": loss if finite else None, "tokens": tokens}
+        self._stream.write(json.dumps(line) + "\n")
         if not finite:
             raise FloatingPointError(f"the loss of step {self._number} is {loss}")

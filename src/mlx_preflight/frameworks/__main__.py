@@ -1,0 +1,70 @@
+"""Measure one framework: `python -m mlx_preflight.frameworks NAME --python VENV/bin/python`.
+
+The nox session runs this with nox's own interpreter, so it is standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mlx_preflight.errors import PreflightError, ResultError
+from mlx_preflight.frameworks import framework, measure, record
+from mlx_preflight.result import Status
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, unless it was finished before, write the record, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except PreflightError as error:
+        print("\n".join(filter(None, (f"error: {error}", error.hint))), file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="compare", description=__doc__.splitlines()[0])
+    parser.add_argument("framework")
+    parser.add_argument("--python", type=Path, required=True, help="interpreter of its venv")
+    parser.add_argument("--project", type=Path, default=Path())
+    parser.add_argument("--again", action="store_true", help="measure what is finished, too")
+    parser.add_argument("--timeout-s", type=float, default=900.0, help="for one process")
+    parser.add_argument("--no-install", action="store_true", help="take the venv as it is")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    state = options.project.resolve() / ".preflight"
+    plugin = framework.find(options.framework)
+    order = measure.Order(
+        python=options.python.absolute(),  # (not resolved: a venv's python is a link)
+        folder=state / "artifacts" / "compare" / options.framework,
+        timeout_s=options.timeout_s,
+        installing=not options.no_install,
+    )
+    if not options.again and (date := _finished(state, options.framework, order)):
+        print(f"{options.framework}: finished on {date}; --again measures it again")
+        return 0
+    found = measure.measure(plugin, order, lambda line: print(line, file=sys.stderr, flush=True))
+    record.write(state, found)
+    print(f"{found.framework}: {found.status}: {found.reason} ({found.duration_s:.0f} s)")
+    return 0 if found.status is Status.PASS else ResultError.exit_code
+
+
+def _finished(state: Path, name: str, order: measure.Order) -> str:
+    """Return when a framework was measured with these very inputs; empty when it was not."""
+    try:
+        found = record.read(state, name)
+    except ResultError as error:
+        print(f"{error}; measuring again", file=sys.stderr)
+        return ""
+    fresh = found is not None and found.status is Status.PASS
+    if found is None or not fresh or found.inputs != measure.digest(framework.find(name), order):
+        return ""
+    return found.date
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
