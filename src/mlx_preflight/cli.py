@@ -18,6 +18,7 @@ from mlx_preflight import (
     __version__,
     cli_advisories,
     cli_ci,
+    cli_compare,
     cli_gates,
     cli_init,
     cli_memory,
@@ -402,5 +403,6 @@ def document(
 cli_memory.attach(app)
 cli_gates.attach(app)
 cli_ci.attach(app)
+cli_compare.attach(app)
 cli_init.attach(app)
 cli_advisories.attach(app)

@@ -100,7 +100,7 @@ def estimate(
 
     The exit code is 1 when the upper end of the prediction is over --budget-gb.
     """
-    source, settings = _read(model, locals())
+    source, settings = read(model, locals())
     budget = _bytes(budget_gb)
     with _progress(f"tracing {source.name}", quiet=as_json):
         from mlx_preflight.memory.predict import predict
@@ -155,7 +155,7 @@ def measure(
     from mlx_preflight.memory import measure as measuring
     from mlx_preflight.memory.predict import predict
 
-    source, settings = _read(model, locals())
+    source, settings = read(model, locals())
     here = calibration.backend()
     if settings.backend != here:
         raise EstimateError("backend", settings.backend, f"{here}, the one of this machine")
@@ -215,7 +215,7 @@ def fit(
     """
     from mlx_preflight.memory import fit as fitting
 
-    source, settings = _read(model, locals())
+    source, settings = read(model, locals())
     budget = _bytes(budget_gb) or 0
     names = [name.strip().replace("-", "_") for name in keep.split(",") if name.strip()]
     with _progress("searching", quiet=as_json) as status:
@@ -250,7 +250,7 @@ def fit(
     raise typer.Exit(0 if found.fits else 1)
 
 
-def _read(model: str, given: dict[str, Any]) -> tuple[Source, Settings]:
+def read(model: str, given: dict[str, Any]) -> tuple[Source, Settings]:
     """Return the model and the run that a command line asks for."""
     from mlx_preflight.memory import source
     from mlx_preflight.memory.settings import Settings

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mlx_preflight import handoff_table, table, waiver_table
+from mlx_preflight import handoff_table, selection_table, table, waiver_table
 from mlx_preflight.errors import UsageError
 from mlx_preflight.handoff_table import Handoff
 from mlx_preflight.result import Evidence
+from mlx_preflight.selection_table import Selection
 from mlx_preflight.waiver_table import Waiver
 
 suggest = table.suggest
@@ -167,6 +168,7 @@ class Settings:
         default_group: What bare `nox` runs: `preflight`, `gates`, `ac` or `e2e`.
         off: Session → why it does not apply to this project; the report prints it.
         handoff: Files for the next agent; None writes none.
+        selection: Weights of the criteria by which a framework is selected.
     """
 
     profile: str = EMBEDDED
@@ -201,6 +203,7 @@ class Settings:
     default_group: str = "preflight"
     off: dict[str, str] = field(default_factory=dict)
     handoff: Handoff | None = None
+    selection: Selection = field(default_factory=Selection)
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -235,6 +238,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "default_group": (str,),
     "off": (dict,),
     "handoff": (dict,),
+    "selection": (dict,),
 }
 
 
@@ -258,6 +262,8 @@ def load_settings(project: Path) -> Settings:
     if "handoff" in values:
         values["handoff"] = handoff_table.read(values["handoff"])
         find_profile(values["handoff"].profile)
+    if "selection" in values:
+        values["selection"] = selection_table.read(values["selection"])
     if "audit_waivers" in values:
         values["audit_waivers"] = waiver_table.read(values["audit_waivers"])
     settings = Settings(**values)

@@ -111,6 +111,7 @@ SESSIONS: tuple[Session, ...] = (
                     "a comparison matrix of five criteria",
                     "a framework is selected with explicit rationale",
                     "at least three decision factors",
+                    "every figure stands in dated evidence, or is cited",
                 ),
                 1,
             )
@@ -129,6 +130,7 @@ SESSIONS: tuple[Session, ...] = (
                     "a rationale with at least three decision factors",
                     "trade-offs are acknowledged",
                     "a fallback plan is documented",
+                    "the selection is the one that measured scores and weights give",
                 ),
                 1,
             )

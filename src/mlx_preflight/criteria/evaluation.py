@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from mlx_preflight.criteria import selection
-from mlx_preflight.criteria.judging import Found, exists, failed, judge, look, passed
+from mlx_preflight.criteria import evaluated, selection
+from mlx_preflight.criteria.evaluated import Evaluated
+from mlx_preflight.criteria.judging import exists, failed, judge, passed
 from mlx_preflight.criteria.structure import Document, Listing, Section, Table
 from mlx_preflight.criteria.substance import distinct, prose_problem, sentence_problem
 from mlx_preflight.plan import Session
@@ -31,39 +32,44 @@ _PROS = r"\b(pros|advantages|strengths|benefits)\b"
 _CONS = r"\b(cons|disadvantages|weaknesses|drawbacks|limitations)\b"
 
 
-def gather(_session: Session, context: Context) -> Found:
+def gather(_session: Session, context: Context) -> Evaluated:
     """Parse the evaluation report."""
-    return look(context.project / selection.PATH)
+    return evaluated.gather(context.project)
 
 
-def ac1_1(found: Found) -> Outcome:
+def ac1_1(found: Evaluated) -> Outcome:
     """Prove that the report exists and is prose, not a list of keywords."""
-    return exists(found, MIN_WORDS)
+    return exists(found.document, MIN_WORDS)
 
 
-def ac1_2(found: Found) -> Outcome:
+def ac1_2(found: Evaluated) -> Outcome:
     """Prove that MLX-LM has a section with a list of pros and a list of cons."""
-    return judge(found, lambda document: _weighed(document, FRAMEWORKS[0]))
+    return judge(found.document, lambda document: _weighed(document, FRAMEWORKS[0]))
 
 
-def ac1_3(found: Found) -> Outcome:
+def ac1_3(found: Evaluated) -> Outcome:
     """Prove that axolotl has a section with a list of pros and a list of cons."""
-    return judge(found, lambda document: _weighed(document, FRAMEWORKS[1]))
+    return judge(found.document, lambda document: _weighed(document, FRAMEWORKS[1]))
 
 
-def ac1_4(found: Found) -> Outcome:
+def ac1_4(found: Evaluated) -> Outcome:
     """Prove that one table compares both frameworks on all five criteria."""
-    return judge(found, _matrix)
+    return judge(found.document, _matrix)
 
 
-def ac1_5(found: Found) -> Outcome:
+def ac1_5(found: Evaluated) -> Outcome:
     """Prove that a framework is selected and that a rationale follows."""
-    return judge(found, _selected)
+    return judge(found.document, _selected)
 
 
-def ac1_6(found: Found) -> Outcome:
+def ac1_6(found: Evaluated) -> Outcome:
     """Prove that at least three decision factors are given."""
-    return judge(found, lambda document: selection.factors(document, {}))
+    return judge(found.document, lambda document: selection.factors(document, {}))
+
+
+def ac1_7(found: Evaluated) -> Outcome:
+    """Prove that every figure stands in evidence of the configured age and versions."""
+    return evaluated.evidence(found.project)
 
 
 def _weighed(document: Document, framework: str) -> Outcome:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from mlx_preflight.criteria.judging import Found, failed, judge, look, passed
+from mlx_preflight.criteria import evaluated
+from mlx_preflight.criteria.evaluated import Evaluated
+from mlx_preflight.criteria.judging import failed, judge, passed
 from mlx_preflight.criteria.structure import Document, Section
 from mlx_preflight.criteria.substance import (
     distinct,
@@ -17,7 +18,6 @@ from mlx_preflight.plan import Session
 from mlx_preflight.result import Outcome
 from mlx_preflight.runner import Context
 
-PATH = Path("docs/training/T001_framework_evaluation.md")
 SELECTED, FALLBACK = "MLX-LM", "axolotl"
 MIN_FACTORS, FACTOR_WORDS = 3, 8
 MIN_STEPS = 2
@@ -45,29 +45,40 @@ _STATEMENT = (
 _HEDGE = r"\b(?:not|never|if|unless|whether|would|could|might|should|rejected)\b|\?"
 
 
-def gather(_session: Session, context: Context) -> Found:
+def gather(_session: Session, context: Context) -> Evaluated:
     """Parse the evaluation report."""
-    return look(context.project / PATH)
+    return evaluated.gather(context.project)
 
 
-def ac2_1(found: Found) -> Outcome:
+def ac2_1(found: Evaluated) -> Outcome:
     """Prove that the decision states, without an if or a rival, that MLX-LM is selected."""
-    return judge(found, _statement)
+    return judge(found.document, _statement)
 
 
-def ac2_2(found: Found) -> Outcome:
+def ac2_2(found: Evaluated) -> Outcome:
     """Prove that the rationale has three factors, on the machine, memory and ease of use."""
-    return judge(found, lambda document: factors(document, FACTORS))
+    return judge(found.document, lambda document: factors(document, FACTORS))
 
 
-def ac2_3(found: Found) -> Outcome:
+def ac2_3(found: Evaluated) -> Outcome:
     """Prove that the price is named: ecosystem, platform and youth of the framework."""
-    return judge(found, _trade_offs)
+    return judge(found.document, _trade_offs)
 
 
-def ac2_4(found: Found) -> Outcome:
+def ac2_4(found: Evaluated) -> Outcome:
     """Prove that a fallback to axolotl has a trigger and steps."""
-    return judge(found, _fallback)
+    return judge(found.document, _fallback)
+
+
+def ac2_5(found: Evaluated) -> Outcome:
+    """Prove that what is selected is what the measured scores and the weights give."""
+
+    def computed(document: Document) -> Outcome:
+        section = document.find(DECISION)
+        names = [name for name in (SELECTED, FALLBACK) if section and stated(section, name)]
+        return evaluated.selection(found.project, names[0] if len(names) == 1 else "")
+
+    return judge(found.document, computed)
 
 
 def stated(section: Section, name: str) -> str:

@@ -1,0 +1,104 @@
+"""Define the commands on frameworks: export a configuration, and write the evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlx_preflight.cli_memory import (
+    Accumulate,
+    Batch,
+    Bits,
+    Checkpoint,
+    Dtype,
+    Group,
+    Keys,
+    Layers,
+    Length,
+    Optimizer,
+    Rank,
+    read,
+)
+
+Project = Annotated[Path, typer.Option("--project", help="Root of the project.")]
+
+
+def attach(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(
+        epilog="Examples:  mlx-preflight export qwen2.5-coder-7b --framework axolotl --backend "
+        "cuda  ·  mlx-preflight export embedded --framework mlx-lm --bits 16 --out run.yaml"
+    )(export)
+    app.command(
+        epilog="Examples:  mlx-preflight evaluation --check  ·  mlx-preflight evaluation --render"
+    )(evaluation)
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Built-in name, folder, hub id or `embedded`.")],
+    framework: Annotated[str, typer.Option("--framework", help="mlx-lm, axolotl or peft.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File; default: its own name.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Updates of the adapter.")] = 1000,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0.0)] = 1e-5,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    batch_size: Batch = 4,
+    max_seq_length: Length = 2048,
+    num_layers: Layers = 16,
+    rank: Rank = 8,
+    lora_keys: Keys = None,
+    grad_checkpoint: Checkpoint = False,
+    bits: Bits = None,
+    group_size: Group = None,
+    dtype: Dtype = None,
+    optimizer: Optimizer = "adam",
+    grad_accumulation_steps: Accumulate = 1,
+    backend: Annotated[str, typer.Option("--backend", help="metal, cpu or cuda.")] = "metal",
+) -> None:
+    """Write a framework's configuration file for chosen settings.
+
+    The comparison (`nox -s compare`) trains with files made by the same function.
+    """
+    from mlx_preflight.frameworks import framework as frameworks
+    from mlx_preflight.frameworks import recipe
+
+    plugin = frameworks.find(framework)
+    source, settings = read(model, locals())
+    place = str(source.folder) if source.folder else source.name
+    run = recipe.Recipe(place, source.config, settings, steps, learning_rate, seed)
+    path = out or Path(plugin.FRAMEWORK.config_file)
+    recipe.write(plugin, run, path)
+    typer.echo(f"wrote {path}")
+
+
+def evaluation(
+    project: Project = Path(),
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Compare only; exit 1 when something disagrees.")
+    ] = False,
+    render_only: Annotated[
+        bool, typer.Option("--render", help="Write from the evidence that is there already.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Generate docs/training/T001_framework_evaluation.md from the finished comparison.
+
+    Nothing is rewritten unless every framework was measured.
+    """
+    from mlx_preflight.criteria import evaluated
+    from mlx_preflight.report import evaluation as document
+    from mlx_preflight.result import Status
+
+    root = project.resolve()
+    if render_only:
+        document.render(root)
+    elif not check_only:
+        document.record(root, root / ".preflight")
+    found = evaluated.evidence(root)
+    if as_json:
+        typer.echo(json.dumps({"status": found.status, "reason": found.reason}))
+    else:
+        typer.echo(found.reason)
+    raise typer.Exit(0 if found.status is Status.PASS else 1)

@@ -1,0 +1,130 @@
+"""Keep finished measurements as dated evidence, and say when evidence no longer counts.
+
+`docs/training/evidence/framework-NAME.json` holds one framework. Nothing is written unless
+every framework was measured, so no document rests on a part of the comparison.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from mlx_preflight.errors import BlockedError, ResultError
+from mlx_preflight.frameworks import framework, measure, record
+from mlx_preflight.frameworks.record import Record
+from mlx_preflight.result import Status, read_json, write_json
+
+SCHEMA = 1
+FOLDER = Path("docs", "training", "evidence")
+REFRESH = "nox -s compare -- --again && mlx-preflight evaluation"
+"""Command that makes new evidence."""
+
+_KEY_PACKAGES = (
+    *("mlx", "mlx-lm", "torch", "transformers", "peft", "trl", "accelerate"),
+    *("bitsandbytes", "axolotl", "datasets", "numpy"),
+)
+
+
+def path(project: Path, name: str) -> Path:
+    """Return where the evidence on a framework lies."""
+    return project / FOLDER / f"framework-{name}.json"
+
+
+def keep(project: Path, state: Path) -> None:
+    """Turn the finished measurements into evidence, all of them or none.
+
+    Raises:
+        BlockedError: A framework was not measured, ended in an ERROR, or was measured with
+            other inputs than today's.
+    """
+    found = []
+    for name in framework.names():
+        item = record.read(state, name)
+        if item is None:
+            raise BlockedError(f"{name} was not measured", hint="nox -s compare")
+        if item.status is not Status.PASS:
+            raise BlockedError(f"{name} ended in {item.status}: {item.reason}", hint=_one(name))
+        plugin = framework.find(name)
+        if item.inputs != measure.digest(plugin, measure.Order(Path(), Path())):
+            raise BlockedError(f"{name} was measured with other inputs", hint=_one(name))
+        found.append(item)
+    for item in found:
+        write_json(path(project, item.framework), _evidence(item))
+
+
+def load(project: Path) -> dict[str, dict[str, Any]]:
+    """Return framework → evidence, the reference first.
+
+    Raises:
+        ResultError: One is missing, damaged or of another schema.
+    """
+    loaded = {}
+    for name in framework.names():
+        file = path(project, name)
+        if not file.is_file():
+            raise ResultError(f"{file.relative_to(project)}: no evidence", hint=REFRESH)
+        data = read_json(file)
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            raise ResultError(f"{file.relative_to(project)}: not of schema {SCHEMA}", hint=REFRESH)
+        if data.get("framework") != name:
+            raise ResultError(f"{file.relative_to(project)}: not about {name}", hint=REFRESH)
+        loaded[name] = data
+    return loaded
+
+
+def stale(data: dict[str, Any], today: dt.date, max_age_days: int) -> str:
+    """Return why evidence no longer counts: its age, or versions that are not asked for.
+
+    Raises:
+        ResultError: It has no date or no versions.
+    """
+    name = data["framework"]
+    try:
+        taken = dt.date.fromisoformat(str(data["date"])[:10])
+        packages = data["install"]["packages"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultError(f"evidence on {name}: incomplete: {error!r}", hint=REFRESH) from error
+    age = (today - taken).days
+    if age > max_age_days:
+        return f"the evidence on {name} is {age} days old, at most {max_age_days} count"
+    if age < -1:
+        return f"the evidence on {name} is of {taken}, which is in the future"
+    for line in framework.find(name).FRAMEWORK.requirements:
+        for text in line:
+            wanted = Requirement(text)
+            version = packages.get(wanted.name.lower())
+            if version is None and wanted.marker and not wanted.marker.evaluate():
+                continue
+            if version is None or not wanted.specifier.contains(version, prereleases=True):
+                return f"the evidence on {name} is of {wanted.name} {version}, asked for is {text}"
+    return ""
+
+
+def _one(name: str) -> str:
+    return f'nox -s "compare({name})" -- --again'
+
+
+def _evidence(item: Record) -> dict[str, Any]:
+    """Return a record as evidence: no path of this machine and no list of every package."""
+    known = framework.find(item.framework).FRAMEWORK
+    machine = {key: value for key, value in item.machine.items() if key != "release"}
+    return {
+        "schema": SCHEMA,
+        "framework": item.framework,
+        "title": known.title,
+        "date": item.date,
+        "machine": machine,
+        "duration_s": item.duration_s,
+        "key_versions": {
+            name: version
+            for name, version in item.figures["install"]["packages"].items()
+            if name in _KEY_PACKAGES
+        },
+        "apple": asdict(known.apple),
+        "apple_qlora": asdict(known.apple_qlora),
+        **item.figures,
+    }

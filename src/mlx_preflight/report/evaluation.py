@@ -1,0 +1,134 @@
+"""Generate T001_framework_evaluation.md: written sections around figures from evidence.
+
+`docs/training/evaluation/written.md` holds the prose. `{{ name }}` in it stands for a figure
+or a table made from the evidence, so a measured number is never typed. Any other number in
+the prose must stand in `evidence/cited.json`, beside its source.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlx_preflight.errors import ResultError
+from mlx_preflight.frameworks import evidence
+from mlx_preflight.plan import load_settings
+from mlx_preflight.report import evaluation_plots, evaluation_tables
+from mlx_preflight.result import read_json, write_text
+
+NAME = "T001_framework_evaluation.md"
+FOLDER = Path("docs", "training")
+WRITTEN = FOLDER / "evaluation" / "written.md"
+CITED = evidence.FOLDER / "cited.json"
+
+_PLACE = re.compile(r"\{\{ *([a-z0-9_.-]+) *\}\}")
+_REFERENCE = re.compile(r"\[\d+(?:, \d+)*\]")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_ITEM = re.compile(r"^\s*\d+\. ", re.MULTILINE)
+
+
+def record(project: Path, state: Path) -> None:
+    """Keep the finished comparison as evidence and render document and plots from it.
+
+    Raises:
+        BlockedError: The comparison is not complete; nothing is rewritten.
+        ResultError: A file cannot be read or written.
+    """
+    evidence.keep(project, state)
+    render(project)
+
+
+def render(project: Path) -> None:
+    """Write document and plots from the evidence that is there.
+
+    Raises:
+        ResultError: A file cannot be read or written.
+    """
+    for path, text in expected(project).items():
+        write_text(project / path, text)
+
+
+def expected(project: Path) -> dict[Path, str]:
+    """Return path → text of the document and its plots.
+
+    Raises:
+        ResultError: Evidence or prose is missing or incomplete, or the prose names a figure
+            that there is not.
+    """
+    data = evidence.load(project)
+    weights = load_settings(project).selection.weights
+    try:
+        values = evaluation_tables.values(data, weights)
+        plots = evaluation_plots.draw(data)
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        raise ResultError(f"the evidence is incomplete: {error!r}", hint=evidence.REFRESH) from None
+    files = {FOLDER / name: text for name, text in plots.items()}
+    return {FOLDER / NAME: _filled(_prose(project), values), **files}
+
+
+def disagreement(project: Path) -> str:
+    """Return how document or plots differ from the evidence; empty when they do not.
+
+    Raises:
+        ResultError: As `expected`.
+    """
+    for path, wanted in expected(project).items():
+        try:
+            found = (project / path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            return f"{path}: {error}"
+        if found == wanted:
+            continue
+        pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
+        for number, (is_there, should_be) in enumerate(pairs, 1):
+            if is_there != should_be:
+                return f"{path}:{number} says {_around(is_there, should_be)}"
+        return f"{path} has {len(found.splitlines())} lines, {len(wanted.splitlines())} are due"
+    return ""
+
+
+def uncited(project: Path) -> tuple[str, ...]:
+    """Return the numbers of the prose that neither evidence nor a cited source holds.
+
+    Raises:
+        ResultError: The prose or the citations cannot be read.
+    """
+    facts = read_json(project / CITED) if (project / CITED).is_file() else None
+    if not isinstance(facts, dict) or not isinstance(facts.get("facts"), list):
+        raise ResultError(f"{CITED}: no list of cited facts")
+    held: set[str] = set()
+    for fact in facts["facts"]:
+        if not isinstance(fact, dict) or not fact.get("source") or not fact.get("date"):
+            raise ResultError(f"{CITED}: a fact without source or date: {str(fact)[:80]}")
+        held.update(_NUMBER.findall(f"{fact.get('says', '')} {fact['source']} {fact['date']}"))
+    text, _, _ = _prose(project).partition("\n## Sources\n")
+    plain = _ITEM.sub("", _REFERENCE.sub("", _PLACE.sub("", text)))
+    return tuple(dict.fromkeys(n for n in _NUMBER.findall(plain) if n not in held))
+
+
+def _prose(project: Path) -> str:
+    try:
+        return (project / WRITTEN).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultError(f"{WRITTEN}: unreadable: {error}") from error
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise ResultError(f"{WRITTEN}: the evidence has no figure {match[1]!r}")
+        return str(values[match[1]])
+
+    return _PLACE.sub(value, text)
+
+
+def _around(found: str, wanted: str) -> str:
+    """Return both lines from a little before their first difference."""
+    place = next(
+        (n for n, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]),
+        min(len(found), len(wanted)),
+    )
+    start = max(0, place - 20)
+    return f"{found[start : place + 40]!r}, the evidence {wanted[start : place + 40]!r}"

@@ -1,0 +1,189 @@
+"""Turn evidence on frameworks into the figures and tables that the evaluation's prose names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mlx_preflight.frameworks import parity, scoring
+from mlx_preflight.frameworks.framework import REFERENCE
+from mlx_preflight.report import evaluation_plots
+from mlx_preflight.report.markdown import escape
+
+Data = Mapping[str, Mapping[str, Any]]
+
+CRITERIA = {
+    "memory": "Memory",
+    "speed": "Speed",
+    "ease": "Ease of use",
+    "qlora": "QLoRA",
+    "m1_max": "M1 Max",
+}
+
+REPEATS = {"tokens_per_s": 0.10, "peak_rss_bytes": 0.03}
+"""Relative difference of two runs up to which one figure speaks for both."""
+
+
+def values(data: Data, weights: Mapping[str, float]) -> dict[str, str]:
+    """Return placeholder → text."""
+    found = scoring.scores(data)
+    sums = scoring.totals(found, weights)
+    winner = next(iter(sums))
+    filled = {
+        f"{name}.{key}": text for name, item in data.items() for key, text in _figures(item).items()
+    }
+    return {
+        **filled,
+        "winner": str(data[winner]["title"]),
+        "date": max(str(item["date"])[:10] for item in data.values()),
+        "machine": _machine(data[REFERENCE]["machine"]),
+        "measurements": "\n".join(_measurements(data)),
+        "parity": "\n".join(_parity(data)),
+        "scores": "\n".join(_scores(data, found, weights, sums)),
+        "sensitivity": "\n".join(_sensitivity(data, found, weights)),
+        "padding_counted": f"{data[REFERENCE]['probe']['padding_counted']:.4f}",
+        "padding_left_out": f"{data[REFERENCE]['probe']['padding_left_out']:.4f}",
+        "plots": "\n\n".join(
+            f"![{alt}]({name})"
+            for alt, name in (
+                ("peak memory by framework", evaluation_plots.MEMORY),
+                ("tokens per second by framework", evaluation_plots.SPEED),
+                ("loss by step and framework", evaluation_plots.LOSS),
+            )
+        ),
+    }
+
+
+def _figures(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return the figures that prose may name."""
+    ease = scoring.ease_figures(item)
+    runs = item["train"]
+    return {
+        "version": str(item["version"]),
+        "install_s": f"{ease['install_s']:.0f}",
+        "install_mb": f"{ease['install_bytes'] / 1e6:,.0f}",
+        "packages": f"{ease['packages']:.0f}",
+        "import_s": f"{ease['import_s']:.1f}",
+        "config_lines": f"{ease['config_lines']:.0f}",
+        "peak_mb": f"{scoring.memory(item) / 1e6:,.0f}",
+        "tokens_per_s": f"{scoring.speed(item):.0f}",
+        "first_step_s": f"{min(run['first_step_s'] for run in runs):.1f}",
+        "qlora": _qlora(item["qlora"]),
+    }
+
+
+def _measurements(data: Data) -> Iterator[str]:
+    yield from _head("what", (str(item["title"]) for item in data.values()))
+    rows = {
+        "version": lambda item: item["version"],
+        "installation": lambda item: f"{item['install']['install_s']:.1f} s",
+        "size on disk": lambda item: f"{item['install']['bytes'] / 1e6:,.0f} MB",
+        "packages": lambda item: str(len(item["install"]["packages"])),
+        "import, median of runs": lambda item: f"{scoring.median(item['import_s']):.2f} s",
+        "lines of configuration and script": lambda item: str(item["config_lines"]),
+        "peak RSS of the process tree": lambda item: _spread(item, "peak_rss_bytes"),
+        "tokens/s, median of steady steps": lambda item: _spread(item, "tokens_per_s"),
+        "tokens per CPU second": lambda item: (
+            f"{sum(r['tokens_per_cpu_s'] for r in item['train']) / len(item['train']):.0f}"
+        ),
+        "start to end of first step": lambda item: " and ".join(
+            f"{run['first_step_s']:.1f} s" for run in item["train"]
+        ),
+        "first loss": lambda item: f"{item['train'][0]['loss'][0]:.6f}",
+        "last loss": lambda item: f"{item['train'][0]['loss'][-1]:.6f}",
+        "both runs have the same losses": lambda item: (
+            "yes" if item["train"][0]["loss"] == item["train"][1]["loss"] else "no"
+        ),
+        "adapter on disk": lambda item: f"{item['adapter']['bytes']:,} bytes",
+        "answers that the reloaded adapter changes": lambda item: (
+            f"{item['adapter']['changed']} of {item['adapter']['questions']}"
+        ),
+        "QLoRA on this machine": lambda item: _qlora(item["qlora"]),
+        "Apple silicon (static)": lambda item: (
+            f"{item['apple']['text']} ({item['apple']['source']}, {item['apple']['version']})"
+        ),
+        "whole measurement": lambda item: f"{item['duration_s']:.0f} s",
+    }
+    for name, show in rows.items():
+        yield _row(name, (show(item) for item in data.values()))
+
+
+def _spread(item: Mapping[str, Any], key: str) -> str:
+    """Return one figure where two runs agree, else both."""
+    found = [float(run[key]) for run in item["train"]]
+    shown = [f"{value / 1e6:,.0f} MB" if key.endswith("bytes") else f"{value:.0f}" for value in found]
+    apart = (max(found) - min(found)) / min(found)
+    if apart <= REPEATS[key]:
+        best = max(found) if key.endswith("bytes") else sum(found) / len(found)
+        return f"{best / 1e6:,.0f} MB" if key.endswith("bytes") else f"{best:.0f}"
+    return f"{' and '.join(shown)} (the runs are {apart * 100:.0f} % apart)"
+
+
+def _qlora(found: Mapping[str, Any]) -> str:
+    if found["runs"]:
+        return "runs, " + " → ".join(f"{loss:.3f}" for loss in found["loss"])
+    lines = [line for line in str(found["error"]).splitlines() if line.strip()]
+    return f"fails: {lines[-1][:160]}" if lines else "fails without a word"
+
+
+def _parity(data: Data) -> Iterator[str]:
+    yield "| framework | first loss | off the reference | after mapping | finding |"
+    yield "|---|---|---|---|---|"
+    for name, item in data.items():
+        found = parity.explain(name, item, data[REFERENCE])
+        mapped = "not mapped" if found.mapped is None else f"{found.mapped:.1e}"
+        first = f"{item['train'][0]['loss'][0]:.6f}"
+        kind = found.text if found.kind == "agrees" else f"{found.kind}: {found.text}"
+        yield _row(str(item["title"]), (first, f"{found.relative:.1e}", mapped, kind))
+
+
+def _scores(
+    data: Data,
+    found: Mapping[str, Mapping[str, scoring.Score]],
+    weights: Mapping[str, float],
+    sums: Mapping[str, float],
+) -> Iterator[str]:
+    yield "| criterion | weight | framework | score | value | source |"
+    yield "|---|---|---|---|---|---|"
+    for criterion, scores in found.items():
+        for name, score in scores.items():
+            cells = (f"{weights[criterion]:g}", str(data[name]["title"]), f"{score.share:.2f}")
+            yield _row(CRITERIA[criterion], (*cells, score.value, score.source))
+    ranking = ", ".join(f"{data[name]['title']} {total:.3f}" for name, total in sums.items())
+    yield ""
+    yield f"Weighted means, best first: {ranking}."
+
+
+def _sensitivity(
+    data: Data,
+    found: Mapping[str, Mapping[str, scoring.Score]],
+    weights: Mapping[str, float],
+) -> Iterator[str]:
+    yield "| weight changed | times | ranking |"
+    yield "|---|---|---|"
+    first = next(iter(scoring.totals(found, weights)))
+    variations = scoring.sensitivity(found, weights)
+    for item in variations:
+        ranking = ", ".join(f"{data[n]['title']} {item.totals[n]:.3f}" for n in item.ranking)
+        yield _row(CRITERIA[item.criterion], (f"{item.factor:g}", ranking))
+    same = sum(item.ranking[0] == first for item in variations)
+    yield ""
+    yield f"{data[first]['title']} comes first in {same} of {len(variations)} variations."
+
+
+def _machine(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['processor']}, {found['cpu_count']} cores, {found['memory_bytes'] / 1e9:.1f} GB "
+        f"RAM, {found['system']} {found['machine']}, Python {found['python']}"
+    )
+
+
+def _head(first: str, names: Iterable[str]) -> Iterator[str]:
+    titles = list(names)
+    yield _row(first, titles)
+    yield "|---|" + "---|" * len(titles)
+
+
+def _row(first: str, cells: Iterable[str]) -> str:
+    shown = (" ".join(escape(str(cell)).split()) for cell in cells)
+    return f"| {first} | {' | '.join(shown)} |"
