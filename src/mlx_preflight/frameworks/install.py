@@ -112,9 +112,11 @@ def _clear(python: Path, venv: Path, timeout_s: float) -> None:
 
 def _pip(python: Path, venv: Path, timeout_s: float, *arguments: str) -> None:
     done = run_child(
-        [str(python), "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
-        if arguments[0] == "install"
-        else [str(python), "-m", "pip", *arguments],
+        (
+            [str(python), "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
+            if arguments[0] == "install"
+            else [str(python), "-m", "pip", *arguments]
+        ),
         cwd=venv,
         timeout_s=timeout_s,
         env=child_environment({"PIP_PROGRESS_BAR": "off"}),

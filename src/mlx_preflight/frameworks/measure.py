@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from mlx_preflight.errors import ChildError, PreflightError
 from mlx_preflight.frameworks import install, recipe, rows
 from mlx_preflight.frameworks.bench import Bench, Ran
 from mlx_preflight.frameworks.framework import REFERENCE, Plugin
-from mlx_preflight.frameworks.record import Record
 from mlx_preflight.frameworks.recipe import Recipe
+from mlx_preflight.frameworks.record import Record
 from mlx_preflight.isolate import redact
 from mlx_preflight.result import Status
 
@@ -117,7 +118,7 @@ def _all(
     figures["config_lines"] = len(lines) + int(runs[0].answer["script_lines"])
     figures["first_batch"] = runs[0].answer.get("first_batch")
     phases.append("adapter")
-    figures["adapter"] = _adapter(plugin, bench, run, order)
+    figures["adapter"] = _adapter(bench, run, order)
     if framework.name == REFERENCE:
         phases.append("convention")
         figures["probe"] = bench.run("probe", "probe", _job(run, order)).answer
@@ -171,13 +172,13 @@ def seconds(at_s: Sequence[float]) -> list[float]:
     Raises:
         ValueError: There are too few to speak of a median.
     """
-    steady = [after - before for before, after in zip(at_s, at_s[1:], strict=False)][WARM_UP - 1 :]
+    steady = [after - before for before, after in pairwise(at_s)][WARM_UP - 1 :]
     if len(steady) < WARM_UP:
         raise ValueError(f"{len(at_s)} steps are too few; at least {2 * WARM_UP} are needed")
     return steady
 
 
-def _adapter(plugin: Plugin, bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:
+def _adapter(bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:
     kept = sorted(bench.place("run 1").glob("*/adapter*.safetensors"))
     if not kept:
         raise ChildError("the training left no adapter")

@@ -20,9 +20,10 @@ QUESTION = ("Write", "a", "function", "that", "returns", "the")
 """Beginning of every question; each word is one token of the embedded tokenizer."""
 
 WORDS = (
-    "sum average product largest smaller first last second list string number numbers digits "
-    "words value values keys length prime even odd sorted reverse count"
-).split()
+    *("sum", "average", "product", "largest", "smaller", "first", "last", "second", "list"),
+    *("string", "number", "numbers", "digits", "words", "value", "values", "keys"),
+    *("length", "prime", "even", "odd", "sorted", "reverse", "count"),
+)
 """Words that are one token each when a space comes before them (the tests hold it)."""
 
 

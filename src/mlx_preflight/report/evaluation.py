@@ -26,6 +26,9 @@ CITED = evidence.FOLDER / "cited.json"
 _PLACE = re.compile(r"\{\{ *([a-z0-9_.-]+) *\}\}")
 _REFERENCE = re.compile(r"\[\d+(?:, \d+)*\]")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+ANYWHERE = ("term", "policy", "measured", "derived")
+"""Sources whose numbers may stand in any line; others only in a line that names them."""
+
 _ITEM = re.compile(r"^\s*\d+\. ", re.MULTILINE)
 
 
@@ -90,22 +93,34 @@ def disagreement(project: Path) -> str:
 
 
 def uncited(project: Path) -> tuple[str, ...]:
-    """Return the numbers of the prose that neither evidence nor a cited source holds.
+    """Return the numbers of the prose that no cited source of their line holds.
 
     Raises:
         ResultError: The prose or the citations cannot be read.
     """
-    facts = read_json(project / CITED) if (project / CITED).is_file() else None
-    if not isinstance(facts, dict) or not isinstance(facts.get("facts"), list):
-        raise ResultError(f"{CITED}: no list of cited facts")
-    held: set[str] = set()
-    for fact in facts["facts"]:
-        if not isinstance(fact, dict) or not fact.get("source") or not fact.get("date"):
-            raise ResultError(f"{CITED}: a fact without source or date: {str(fact)[:80]}")
-        held.update(_NUMBER.findall(f"{fact.get('says', '')} {fact['source']} {fact['date']}"))
+    facts = _facts(project)
     text, _, _ = _prose(project).partition("\n## Sources\n")
-    plain = _ITEM.sub("", _REFERENCE.sub("", _PLACE.sub("", text)))
-    return tuple(dict.fromkeys(n for n in _NUMBER.findall(plain) if n not in held))
+    missing = []
+    for line in text.splitlines():
+        named = {*_NUMBER.findall(" ".join(_REFERENCE.findall(line))), *ANYWHERE}
+        held = {number for source in named for number in facts.get(source, ())}
+        plain = _REFERENCE.sub("", _PLACE.sub("", _ITEM.sub("", line)))
+        missing += [number for number in _NUMBER.findall(plain) if number not in held]
+    return tuple(dict.fromkeys(missing))
+
+
+def _facts(project: Path) -> dict[str, set[str]]:
+    """Return source → the numbers that it holds."""
+    found = read_json(project / CITED) if (project / CITED).is_file() else None
+    if not isinstance(found, dict) or not isinstance(found.get("facts"), list):
+        raise ResultError(f"{CITED}: no list of cited facts")
+    held: dict[str, set[str]] = {}
+    for fact in found["facts"]:
+        if not isinstance(fact, dict) or not all(fact.get(k) for k in ("source", "says", "date")):
+            raise ResultError(f"{CITED}: a fact without source or date: {str(fact)[:80]}")
+        numbers = _NUMBER.findall(f"{fact['says']} {fact['date']}")
+        held.setdefault(str(fact["source"]), set()).update(numbers)
+    return held
 
 
 def _prose(project: Path) -> str:
