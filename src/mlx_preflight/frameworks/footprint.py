@@ -49,9 +49,7 @@ class Watch:
 
 def tree_bytes(pid: int) -> int:
     """Return the resident bytes of a process and its descendants; 0 once it is gone."""
-    if sys.platform == "linux":
-        return _proc_bytes(pid)
-    return _ps_bytes(pid)
+    return _proc_bytes(pid) if Path("/proc/self/statm").exists() else _ps_bytes(pid)
 
 
 def _proc_bytes(pid: int) -> int:

@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import ChildError, ResultError
+from mlx_preflight.errors import ChildError, ResultError, UsageError
 from mlx_preflight.frameworks.framework import Framework
 from mlx_preflight.isolate import child_environment, run_child
 from mlx_preflight.result import read_json, write_json
 
-STAMP = "mlx-preflight-framework.json"
+STAMP, BEGUN = "mlx-preflight-framework.json", "mlx-preflight-framework.begun"
+"""Written when an installation is finished, and when it begins."""
+
 SEEDS = {"pip", "setuptools", "wheel"}
 """Packages that a new venv holds already."""
 
@@ -53,7 +55,6 @@ def install(
     if found is not None:
         note(f"{framework.name}: installed already")
         return found
-    (venv / STAMP).unlink(missing_ok=True)
     _clear(python, venv, timeout_s)
     before = size_bytes(venv)
     started = time.perf_counter()
@@ -105,7 +106,19 @@ def _stamped(framework: Framework, venv: Path) -> Installed | None:
 
 
 def _clear(python: Path, venv: Path, timeout_s: float) -> None:
+    """Empty a venv that an installation of ours left unfinished, or of other requirements.
+
+    Raises:
+        UsageError: Something else filled it; nothing of it is touched.
+    """
     left = packages(venv)
+    if left and not (venv / BEGUN).is_file():
+        raise UsageError(
+            f"{venv} holds {len(left)} packages that no comparison installed",
+            hint="name a new venv, or take it as it is with --no-install",
+        )
+    (venv / STAMP).unlink(missing_ok=True)
+    (venv / BEGUN).touch()
     if left:
         _pip(python, venv, timeout_s, "uninstall", "--yes", "--quiet", *left)
 

@@ -105,7 +105,7 @@ def answers(job: Mapping[str, Any]) -> dict[str, Any]:
     """Load the adapter back with `mlx_lm.load` and answer greedily, without it and with it."""
     from mlx_lm import generate, load  # noqa: PLC0415
 
-    said = []
+    said: list[list[str]] = []
     for adapter in (None, job["adapter"]):
         loaded = load(job["model"], adapter_path=adapter)
         model, tokenizer = loaded[0], loaded[1]

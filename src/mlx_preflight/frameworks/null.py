@@ -1,7 +1,12 @@
-"""The null framework: steps of a known length that train nothing, to weigh the harness."""
+"""The null framework: steps of a known length that train nothing, to weigh the harness.
+
+A job's `behaviour` makes it fail as real ones do: `nan`, `hang`, or `changed` for a command
+that no longer knows its options.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +51,9 @@ def train(job: Mapping[str, Any]) -> dict[str, Any]:
     """Work, record, and say how long the recording of each step took."""
     recorder = Recorder(job["steps_file"], job["started"])
     behaviour = job.get("behaviour", "")
+    if behaviour == "changed":
+        print("error: No such option: --launcher", file=sys.stderr)
+        raise SystemExit(2)
     recording_s, steps_s = [], []
     for step in range(int(job["steps"])):
         begin = time.perf_counter()

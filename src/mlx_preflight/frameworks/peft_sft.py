@@ -88,12 +88,12 @@ def fit(settings: Mapping[str, Any]) -> None:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: PLC0415
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415
 
-    four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
-    model = AutoModelForCausalLM.from_pretrained(
-        settings["model"],
-        dtype=torch.float32,
-        quantization_config=four if settings["load_in_4bit"] else None,
-    )
+    four: Any = {}
+    if settings["load_in_4bit"]:
+        quantization: Any = BitsAndBytesConfig
+        four = {"quantization_config": quantization(load_in_4bit=True, bnb_4bit_quant_type="nf4")}
+    base = settings["model"]
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, **four)
     trainer = SFTTrainer(
         model=model,
         args=SFTConfig(**settings["training"]),

@@ -35,7 +35,11 @@ class Recorder:
         self._number += 1
         at_s = time.monotonic() - self._started
         finite = math.isfinite(loss)
-        line = {"step": self._number, "at_s": at_s, "cpu_s": time.process_time()}
+        line: dict[str, float | None] = {
+            "step": self._number,
+            "at_s": at_s,
+            "cpu_s": time.process_time(),
+        }
         line |= {"loss": loss if finite else None, "tokens": tokens}
         self._stream.write(json.dumps(line) + "\n")
         if not finite:

@@ -45,7 +45,7 @@ def watch(job: Mapping[str, Any]) -> None:
     last: dict[str, Any] = {}
     prepare, step = Trainer.__init__, Trainer.training_step
 
-    class Report(TrainerCallback):  # type: ignore[misc]
+    class Report(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             recorder.step(last["loss"], last["tokens"])
 
@@ -63,7 +63,8 @@ def watch(job: Mapping[str, Any]) -> None:
         last.update(loss=float(loss), tokens=tokens)
         return loss
 
-    Trainer.__init__, Trainer.training_step = init, training_step
+    trainer: Any = Trainer
+    trainer.__init__, trainer.training_step = init, training_step
 
 
 def answers(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,11 +73,11 @@ def answers(job: Mapping[str, Any]) -> dict[str, Any]:
     from peft import PeftModel  # noqa: PLC0415
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
 
-    tokenizer = AutoTokenizer.from_pretrained(job["model"])
-    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(job["model"])
+    model: Any = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
 
     def ask() -> list[str]:
-        said = []
+        said: list[str] = []
         for question in job["questions"]:
             chat = [{"role": "user", "content": question}]
             prompt = tokenizer.apply_chat_template(
@@ -84,7 +85,7 @@ def answers(job: Mapping[str, Any]) -> dict[str, Any]:
             )
             tokens = model.generate(**prompt, do_sample=False, max_new_tokens=job["answer_tokens"])
             new = tokens[0, prompt["input_ids"].shape[1] :]
-            said.append(tokenizer.decode(new, skip_special_tokens=True))
+            said.append(str(tokenizer.decode(new, skip_special_tokens=True)))
         return said
 
     without = ask()

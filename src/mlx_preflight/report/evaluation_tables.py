@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mlx_preflight.frameworks import parity, scoring
@@ -75,37 +75,7 @@ def _figures(item: Mapping[str, Any]) -> dict[str, str]:
 
 def _measurements(data: Data) -> Iterator[str]:
     yield from _head("what", (str(item["title"]) for item in data.values()))
-    rows = {
-        "version": lambda item: item["version"],
-        "installation": lambda item: f"{item['install']['install_s']:.1f} s",
-        "size on disk": lambda item: f"{item['install']['bytes'] / 1e6:,.0f} MB",
-        "packages": lambda item: str(len(item["install"]["packages"])),
-        "import, median of runs": lambda item: f"{scoring.median(item['import_s']):.2f} s",
-        "lines of configuration and script": lambda item: str(item["config_lines"]),
-        "peak RSS of the process tree": lambda item: _spread(item, "peak_rss_bytes"),
-        "tokens/s, median of steady steps": lambda item: _spread(item, "tokens_per_s"),
-        "tokens per CPU second": lambda item: (
-            f"{sum(r['tokens_per_cpu_s'] for r in item['train']) / len(item['train']):.0f}"
-        ),
-        "start to end of first step": lambda item: " and ".join(
-            f"{run['first_step_s']:.1f} s" for run in item["train"]
-        ),
-        "first loss": lambda item: f"{item['train'][0]['loss'][0]:.6f}",
-        "last loss": lambda item: f"{item['train'][0]['loss'][-1]:.6f}",
-        "both runs have the same losses": lambda item: (
-            "yes" if item["train"][0]["loss"] == item["train"][1]["loss"] else "no"
-        ),
-        "adapter on disk": lambda item: f"{item['adapter']['bytes']:,} bytes",
-        "answers that the reloaded adapter changes": lambda item: (
-            f"{item['adapter']['changed']} of {item['adapter']['questions']}"
-        ),
-        "QLoRA on this machine": lambda item: _qlora(item["qlora"]),
-        "Apple silicon (static)": lambda item: (
-            f"{item['apple']['text']} ({item['apple']['source']}, {item['apple']['version']})"
-        ),
-        "whole measurement": lambda item: f"{item['duration_s']:.0f} s",
-    }
-    for name, show in rows.items():
+    for name, show in _ROWS.items():
         yield _row(name, (show(item) for item in data.values()))
 
 
@@ -189,3 +159,36 @@ def _head(first: str, names: Iterable[str]) -> Iterator[str]:
 def _row(first: str, cells: Iterable[str]) -> str:
     shown = (" ".join(escape(str(cell)).split()) for cell in cells)
     return f"| {first} | {' | '.join(shown)} |"
+
+
+_ROWS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "version": lambda item: item["version"],
+    "installation": lambda item: f"{item['install']['install_s']:.1f} s",
+    "size on disk": lambda item: f"{item['install']['bytes'] / 1e6:,.0f} MB",
+    "packages": lambda item: str(len(item["install"]["packages"])),
+    "import, median of runs": lambda item: f"{scoring.median(item['import_s']):.2f} s",
+    "lines of configuration and script": lambda item: str(item["config_lines"]),
+    "peak RSS of the process tree": lambda item: _spread(item, "peak_rss_bytes"),
+    "tokens/s, median of steady steps": lambda item: _spread(item, "tokens_per_s"),
+    "tokens per CPU second": lambda item: (
+        f"{sum(r['tokens_per_cpu_s'] for r in item['train']) / len(item['train']):.0f}"
+    ),
+    "start to end of first step": lambda item: " and ".join(
+        f"{run['first_step_s']:.1f} s" for run in item["train"]
+    ),
+    "first loss": lambda item: f"{item['train'][0]['loss'][0]:.6f}",
+    "last loss": lambda item: f"{item['train'][0]['loss'][-1]:.6f}",
+    "both runs have the same losses": lambda item: (
+        "yes" if item["train"][0]["loss"] == item["train"][1]["loss"] else "no"
+    ),
+    "adapter on disk": lambda item: f"{item['adapter']['bytes']:,} bytes",
+    "answers that the reloaded adapter changes": lambda item: (
+        f"{item['adapter']['changed']} of {item['adapter']['questions']}"
+    ),
+    "QLoRA on this machine": lambda item: _qlora(item["qlora"]),
+    "Apple silicon (static)": lambda item: (
+        f"{item['apple']['text']} ({item['apple']['source']}, {item['apple']['version']})"
+    ),
+    "whole measurement": lambda item: f"{item['duration_s']:.0f} s",
+}
+"""Row of the table of measurements → its cell for one framework."""
