@@ -49,10 +49,11 @@ class Watch:
 
 def tree_bytes(pid: int) -> int:
     """Return the resident bytes of a process and its descendants; 0 once it is gone."""
-    return _proc_bytes(pid) if Path("/proc/self/statm").exists() else _ps_bytes(pid)
+    return proc_bytes(pid) if Path("/proc/self/statm").exists() else ps_bytes(pid)
 
 
-def _proc_bytes(pid: int) -> int:
+def proc_bytes(pid: int) -> int:
+    """Return the resident bytes of a tree, as /proc has them."""
     total = 0
     waiting = [pid]
     while waiting:
@@ -68,7 +69,8 @@ def _proc_bytes(pid: int) -> int:
     return total
 
 
-def _ps_bytes(pid: int) -> int:
+def ps_bytes(pid: int) -> int:
+    """Return the resident bytes of a tree, as `ps` prints them."""
     done = subprocess.run(
         ["ps", "-axo", "pid=,ppid=,rss="], capture_output=True, text=True, timeout=10, check=False
     )
