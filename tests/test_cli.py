@@ -322,7 +322,7 @@ def test_a_script_prints_its_lines_and_exits_by_status(
 
     assert main() == 3
     shown = capsys.readouterr().out
-    assert "Criteria: 4" in shown
+    assert "Criteria: 5" in shown
     assert "ERROR AC2.1: " in shown
     assert main("--json") == 3
     assert json.loads(capsys.readouterr().out)["id"] == "ac2-selection"

@@ -32,6 +32,7 @@ def attach(app: typer.Typer) -> None:
         epilog="Examples:  mlx-preflight export qwen2.5-coder-7b --framework axolotl --backend "
         "cuda  ·  mlx-preflight export embedded --framework mlx-lm --bits 16 --out run.yaml"
     )(export)
+    app.command(epilog="Example:  mlx-preflight comparison --json")(comparison)
     app.command(
         epilog="Examples:  mlx-preflight evaluation --check  ·  mlx-preflight evaluation --render"
     )(evaluation)
@@ -71,6 +72,22 @@ def export(
     path = out or Path(plugin.FRAMEWORK.config_file)
     recipe.write(plugin, run, path)
     typer.echo(f"wrote {path}")
+
+
+def comparison(
+    project: Project = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show what `nox -s compare` has measured so far; exit 3 unless every framework is there."""
+    from mlx_preflight.frameworks import standing
+
+    found = standing.look(project.resolve() / ".preflight")
+    if as_json:
+        typer.echo(json.dumps(found, sort_keys=True, indent=1))
+    else:
+        for line in standing.lines(found):
+            typer.echo(line)
+    raise typer.Exit(0 if standing.complete(found) else 3)
 
 
 def evaluation(

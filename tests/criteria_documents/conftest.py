@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ def judge(
 
     def run(session_id: str, documents: dict[str, str | bytes | None]) -> dict[str, CheckResult]:
         folder = tmp_path / "docs" / "training"
-        folder.mkdir(parents=True)
+        shutil.copytree(ROOT / "docs" / "training", folder)
+        for name in NAMES:
+            (folder / name).unlink()
         (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
         for name, text in {**shipped, **documents}.items():
             if text is not None:

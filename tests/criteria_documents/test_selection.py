@@ -26,7 +26,7 @@ def test_the_shipped_evaluation_passes_every_check(judge: Judge) -> None:
     """Statement, factors, trade-offs and fallback of the real document pass."""
     checks = judge("ac2-selection", {})
     assert {c.status for c in checks.values()} == {Status.PASS}
-    assert len(checks) == 4
+    assert len(checks) == 5
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,14 @@ def test_the_shipped_evaluation_passes_every_check(judge: Judge) -> None:
 def test_what_is_missing_or_hedged_fails_its_own_check(
     judge: Judge, edit: Edit, old: str, new: str, failed: str
 ) -> None:
-    """An edit that takes a requirement's substance away fails that check and no other."""
+    """An edit that takes a requirement's substance away fails that check and no other.
+
+    A statement that goes leaves no selection to compare with the scores (AC2.5).
+    """
     checks = judge("ac2-selection", {NAME: edit(NAME, old, new)})
-    assert {c.id for c in checks.values() if c.status is not Status.PASS} == {failed}
+    bad = {c.id for c in checks.values() if c.status is not Status.PASS}
+    assert bad - {"AC2.5"} == {failed}
+    assert ("AC2.5" in bad) <= (failed == "AC2.1")
     assert checks[failed].status is Status.FAIL
 
 

@@ -44,7 +44,7 @@ def test_every_figure_is_there(measured: tuple[record.Record, list[str], Path]) 
     assert (found.status, found.framework) == (Status.PASS, "null"), found.reason
     figures = found.figures
     assert len(figures["import_s"]) == measure.IMPORTS
-    assert len(figures["train"]) == measure.RUNS
+    assert measure.RUNS <= len(figures["train"]) <= measure.MOST_RUNS
     for run in figures["train"]:
         assert len(run["loss"]) == len(run["at_s"]) == STEPS
         assert run["at_s"] == sorted(run["at_s"])

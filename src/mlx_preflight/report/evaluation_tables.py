@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from mlx_preflight.frameworks import parity, scoring
+from mlx_preflight.frameworks import measure, parity, scoring
 from mlx_preflight.frameworks.framework import REFERENCE
 from mlx_preflight.report import evaluation_plots
 from mlx_preflight.report.markdown import escape
@@ -21,8 +21,8 @@ CRITERIA = {
 }
 """Criterion → its name in the tables of scores."""
 
-REPEATS = {"tokens_per_s": 0.10, "peak_rss_bytes": 0.03}
-"""Relative difference of two runs up to which one figure speaks for both."""
+REPEATS = {"tokens_per_s": measure.AGREE, "peak_rss_bytes": 0.03}
+"""Relative difference of runs up to which one figure speaks for both."""
 
 
 def values(data: Data, weights: Mapping[str, float]) -> dict[str, str]:
@@ -88,7 +88,7 @@ def _spread(item: Mapping[str, Any], key: str) -> str:
     apart = (max(found) - min(found)) / min(found)
     if apart <= REPEATS[key]:
         return f"{max(found) / 1e6:,.0f} MB" if key.endswith("bytes") else f"{max(found):.0f}"
-    return f"{' and '.join(shown)} (the runs are {apart * 100:.0f} % apart)"
+    return f"{', '.join(shown)} (the runs are {apart * 100:.0f} % apart)"
 
 
 def _qlora(found: Mapping[str, Any]) -> str:
@@ -170,16 +170,19 @@ _ROWS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "lines of configuration and script": lambda item: str(item["config_lines"]),
     "peak RSS of the process tree": lambda item: _spread(item, "peak_rss_bytes"),
     "tokens/s, median of steady steps": lambda item: _spread(item, "tokens_per_s"),
-    "tokens per CPU second": lambda item: (
-        f"{sum(r['tokens_per_cpu_s'] for r in item['train']) / len(item['train']):.0f}"
+    "tokens per CPU second": lambda item: ", ".join(
+        f"{run['tokens_per_cpu_s']:.0f}" for run in item["train"]
     ),
-    "start to end of first step": lambda item: " and ".join(
+    "start to end of first step": lambda item: ", ".join(
         f"{run['first_step_s']:.1f} s" for run in item["train"]
     ),
     "first loss": lambda item: f"{item['train'][0]['loss'][0]:.6f}",
     "last loss": lambda item: f"{item['train'][0]['loss'][-1]:.6f}",
-    "both runs have the same losses": lambda item: (
-        "yes" if item["train"][0]["loss"] == item["train"][1]["loss"] else "no"
+    "load of the machine before each run": lambda item: ", ".join(
+        f"{run['load_before']:.1f}" for run in item["train"]
+    ),
+    "the runs have the same losses": lambda item: (
+        "yes" if all(run["loss"] == item["train"][0]["loss"] for run in item["train"]) else "no"
     ),
     "adapter on disk": lambda item: f"{item['adapter']['bytes']:,} bytes",
     "answers that the reloaded adapter changes": lambda item: (
