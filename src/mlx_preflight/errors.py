@@ -55,7 +55,16 @@ class CheckpointError(PreflightError):
 
 
 class ChildError(PreflightError):
-    """Report a child process that died, timed out or answered with nothing usable."""
+    """Report a child process that died, timed out or answered with nothing usable.
+
+    Attributes:
+        log: The last lines that it printed, where they are known; may be empty.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
+        """Keep the log beside message and hint."""
+        super().__init__(message, hint=hint)
+        self.log = log
 
 
 class ResultError(PreflightError):

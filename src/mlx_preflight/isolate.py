@@ -128,10 +128,11 @@ def run_child(
             begun(process.pid)
         process.wait(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        kill_group(process)
+        kill_group(process)  # (also ends the pipes that are read below)
         raise ChildError(
             f"{Path(argv[0]).name} did not end within {timeout_s:g} s and was killed",
             hint="raise timeout-s in [tool.mlx-preflight] if it is merely slow",
+            log=ending(out.text(), err.text()),
         ) from None
     finally:
         # Also on Ctrl-C, and for grandchildren that a finished child left behind.
@@ -145,6 +146,12 @@ def run_child(
         duration_s=time.perf_counter() - started,
         truncated=out.dropped or err.dropped,
     )
+
+
+def ending(out: str, err: str, lines: int = 12) -> str:
+    """Return the last lines of both streams, redacted; libraries put errors into either."""
+    kept = [*out.strip().splitlines()[-4:], *err.strip().splitlines()[-lines:]]
+    return redact("\n".join(line[:300] for line in kept if line.strip()))
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -49,6 +49,8 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     found = measure.measure(plugin, order, lambda line: print(line, file=sys.stderr, flush=True))
     record.write(state, found)
+    for line in found.log:
+        print(f"{found.framework}: | {line}", file=sys.stderr)
     print(f"{found.framework}: {found.status}: {found.reason} ({found.duration_s:.0f} s)")
     return 0 if found.status is Status.PASS else ResultError.exit_code
 

@@ -17,7 +17,7 @@ import mlx_preflight
 from mlx_preflight.errors import ChildError, ResultError
 from mlx_preflight.frameworks.footprint import Watch
 from mlx_preflight.frameworks.framework import Plugin
-from mlx_preflight.isolate import child_environment, run_child
+from mlx_preflight.isolate import child_environment, ending, run_child
 
 SHOW_S = 2.0
 """Seconds between two looks for a new step to show."""
@@ -107,7 +107,7 @@ class Bench:
         """Run one task in its own folder and return what came of it.
 
         Raises:
-            ChildError: It failed, hung or left no answer; the message ends with its log.
+            ChildError: It failed, hung or left no answer; the error holds its log.
         """
         folder = self.place(what)
         answer, steps, file = folder / "answer.json", folder / "steps.jsonl", folder / "job.json"
@@ -121,7 +121,7 @@ class Bench:
             finally:
                 peak = watch.end()
         if not answer.is_file():
-            raise ChildError(f"{what} left no answer: {_end(done.stdout, done.stderr)}")
+            raise ChildError(f"{what} left no answer", log=ending(done.stdout, done.stderr))
         return Ran(
             answer=json.loads(answer.read_text(encoding="utf-8")),
             steps=tuple(_lines(steps)),
@@ -140,8 +140,10 @@ class Bench:
             begun=begun,
         )
         if done.returncode != 0:
+            log = ending(done.stdout, done.stderr)
             why = done.death() or f"exit code {done.returncode}"
-            raise ChildError(f"{why}: {_end(done.stdout, done.stderr)}")
+            # The last line of a traceback is its cause.
+            raise ChildError(f"{why}: {log.splitlines()[-1] if log else 'no output'}", log=log)
         return done
 
     @contextmanager
@@ -174,9 +176,3 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return []
     text = path.read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _end(out: str, err: str, lines: int = 12) -> str:
-    """Return the last lines of both streams; libraries put errors into either."""
-    kept = [*out.strip().splitlines()[-4:], *err.strip().splitlines()[-lines:]]
-    return "\n".join(line[:300] for line in kept if line.strip()) or "it printed nothing"

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlx_preflight.errors import ChildError, ResultError, UsageError
 from mlx_preflight.frameworks.framework import Framework
-from mlx_preflight.isolate import child_environment, run_child
+from mlx_preflight.isolate import child_environment, ending, run_child
 from mlx_preflight.result import read_json, write_json
 
 STAMP, BEGUN = "mlx-preflight-framework.json", "mlx-preflight-framework.begun"
@@ -48,7 +48,7 @@ def install(
     """Install a framework into the venv of an interpreter, unless its stamp says it is there.
 
     Raises:
-        ChildError: pip failed or ran past its time; the message holds its last lines.
+        ChildError: pip failed or ran past its time; the error holds its last lines.
     """
     venv = python.parent.parent
     found = _stamped(framework, venv)
@@ -135,5 +135,7 @@ def _pip(python: Path, venv: Path, timeout_s: float, *arguments: str) -> None:
         env=child_environment({"PIP_PROGRESS_BAR": "off"}),
     )
     if done.returncode != 0:
-        text = "\n".join((done.stdout + "\n" + done.stderr).strip().splitlines()[-12:])
-        raise ChildError(f"pip {arguments[0]} failed: {text}")
+        log = ending(done.stdout, done.stderr)
+        causes = [line for line in log.splitlines() if line.startswith("ERROR")]
+        cause = causes[-1] if causes else f"exit code {done.returncode}"
+        raise ChildError(f"pip {arguments[0]} failed: {cause}", log=log)

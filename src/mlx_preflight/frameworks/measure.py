@@ -74,7 +74,7 @@ def measure(plugin: Plugin, order: Order, note: Callable[[str], None]) -> Record
     begun = time.perf_counter()
     phases: list[str] = []
     figures: dict[str, Any] = {}
-    status, reason = Status.PASS, ""
+    status, reason, log = Status.PASS, "", ""
     try:
         _all(plugin, order, note, phases, figures)
         reason = f"trained {len(figures['train'])} times for {order.steps} steps"
@@ -82,6 +82,7 @@ def measure(plugin: Plugin, order: Order, note: Callable[[str], None]) -> Record
         # Also a full disk and an answer that is none: the other frameworks must still run.
         status = Status.ERROR
         reason = redact(f"{phases[-1] if phases else 'start'}: {error}")
+        log = error.log if isinstance(error, ChildError) else ""
     return Record(
         framework=plugin.FRAMEWORK.name,
         status=status,
@@ -91,6 +92,7 @@ def measure(plugin: Plugin, order: Order, note: Callable[[str], None]) -> Record
         machine={k: v for k, v in environment.capture().items() if k != "packages"},
         figures=figures,
         duration_s=time.perf_counter() - begun,
+        log=tuple(log.splitlines()),
     )
 
 
@@ -232,7 +234,7 @@ def _qlora(plugin: Plugin, bench: Bench, run: Recipe, order: Order) -> dict[str,
         recipe.write(plugin, small, file)
         done = bench.run("qlora", "qlora", {**_job(small, order), "config": file.name})
     except ChildError as error:
-        return {"runs": False, "error": redact(str(error))[-2000:]}
+        return {"runs": False, "error": redact(str(error))[-600:]}
     return {
         "runs": len(done.steps) == QLORA_STEPS,
         "loss": [float(line["loss"]) for line in done.steps],

@@ -21,12 +21,13 @@ class Record:
 
     Attributes:
         status: PASS or ERROR.
-        reason: For an ERROR the phase and the last log lines.
+        reason: For an ERROR the phase and the cause.
         inputs: Digest of what it depends on; another one makes it stale.
         date: UTC time, ISO 8601.
         machine: Where it ran.
         figures: What was found until it ended.
         duration_s: Wall time of all phases.
+        log: For an ERROR the last lines that the framework printed.
     """
 
     framework: str
@@ -37,6 +38,7 @@ class Record:
     machine: Mapping[str, Any]
     figures: Mapping[str, Any] = field(default_factory=dict)
     duration_s: float = 0.0
+    log: tuple[str, ...] = ()
     schema: int = SCHEMA
 
 
@@ -69,4 +71,5 @@ def read(state: Path, name: str) -> Record | None:
         raise ResultError(f"{file}: no measurement of schema {SCHEMA}", hint="delete it")
     if data["framework"] != name or data["status"] not in {Status.PASS, Status.ERROR}:
         raise ResultError(f"{file}: not a measurement of {name}", hint="delete it")
-    return Record(**{**data, "status": Status(data["status"])})
+    log = tuple(str(line) for line in data["log"])
+    return Record(**{**data, "status": Status(data["status"]), "log": log})
