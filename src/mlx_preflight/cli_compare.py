@@ -40,7 +40,7 @@ def attach(app: typer.Typer) -> None:
 
 def export(
     model: Annotated[str, typer.Argument(help="Built-in name, folder, hub id or `embedded`.")],
-    framework: Annotated[str, typer.Option("--framework", help="mlx-lm, axolotl or peft.")],
+    framework: Annotated[str, typer.Option("--framework", help="Its name, such as axolotl.")],
     out: Annotated[Path | None, typer.Option("--out", help="File; default: its own name.")] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Updates of the adapter.")] = 1000,
     learning_rate: Annotated[float, typer.Option("--learning-rate", min=0.0)] = 1e-5,

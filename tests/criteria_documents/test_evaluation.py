@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "T001_framework_evaluation.md"
 SPEED = "| Speed |…| Ease of use |"
-CON = """- It asks for 58 direct dependencies, many of them pinned to one exact version, which makes it
-  hard to share a venv with another project [3].
+CON = """- It asks for 58 direct dependencies, many of them pinned to one exact version, which
+  makes it hard to share a venv with another project [3].
 """
 REPEATED = "".join(
     f"| {name} | cell number {n} of one | is not known yet |\n"
