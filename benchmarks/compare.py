@@ -68,6 +68,11 @@ def harness() -> dict[str, Any]:
     }
 
 
+def apart(values: list[float]) -> float:
+    """Return how far the largest value is from the smallest, percent."""
+    return round((max(values) / min(values) - 1) * 100, 2)
+
+
 def comparison() -> dict[str, Any]:
     """Return time and repeatability of the frameworks that were measured last."""
     found = {}
@@ -78,6 +83,9 @@ def comparison() -> dict[str, Any]:
             raise SystemExit(f"{name} was not measured: run `nox -s compare`")
         runs = item.figures["train"]
         found[name] = {
+            "date": item.date,
+            "tokens_per_s_apart_percent": apart([run["tokens_per_s"] for run in runs]),
+            "peak_rss_apart_percent": apart([run["peak_rss_bytes"] for run in runs]),
             "duration_s": round(item.duration_s, 1),
             "tokens_per_s": [round(run["tokens_per_s"], 1) for run in runs],
             "tokens_per_cpu_s": [round(run["tokens_per_cpu_s"], 1) for run in runs],
