@@ -22,7 +22,7 @@ from mlx_preflight.frameworks import framework, measure, recipe, record
 from mlx_preflight.frameworks.bench import Bench
 
 PROJECT = Path(__file__).resolve().parents[1]
-STEPS, ROUNDS = 60, 5
+STEPS, ROUNDS = 60, 12
 
 
 def watched(folder: Path) -> tuple[list[float], list[float], float]:
