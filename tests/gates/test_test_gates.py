@@ -80,7 +80,9 @@ def test_too_few_tests_fail(tmp_path: Path) -> None:
 def test_a_collection_error_fails(tmp_path: Path) -> None:
     """A test module that cannot be imported is not passed over."""
     project = sample.make(tmp_path, tests__test_more="import no_such_module\n")
-    assert sample.run(project, "gate4-unit").status is Status.FAIL
+    check = sample.run(project, "gate4-unit")
+    assert check.status is Status.FAIL
+    assert "No module named 'no_such_module'" in check.reason
 
 
 @pytest.mark.slow
