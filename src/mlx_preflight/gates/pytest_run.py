@@ -237,7 +237,8 @@ def _case(case: ET.Element) -> _Case:
             message = found.get("message")
             if message == _COLLECTION:
                 # pytest keeps the cause in the text only, behind "E".
-                message = next(iter(re.findall(r"^E\s+(.+)$", found.text or "", re.M)), message)
+                cause = re.search(r"^E\s+(.+)$", found.text or "", re.MULTILINE)
+                message = cause[1] if cause else message
             return _Case(name, outcome, _first(message))
     return _Case(name, outcomes.PASSED, "")
 
