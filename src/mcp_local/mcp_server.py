@@ -276,6 +276,10 @@ class Desk:
         model: Annotated[str, Field(min_length=1, max_length=500)],
         budget_gb: Annotated[float, Field(gt=0, le=10_000)],
         project: Project = "",
+        batch_size: Annotated[int, Field(ge=1, le=1024)] = 4,
+        max_seq_length: Annotated[int, Field(ge=1, le=1_000_000)] = 2048,
+        num_layers: Annotated[int, Field(ge=-1, le=1000)] = 16,
+        rank: Annotated[int, Field(ge=1, le=1024)] = 8,
         keep: Annotated[str, Field(max_length=200, pattern="^[a-z_,]*$")] = "",
         backend: Literal["", "metal", "cpu", "cuda"] = "",
         write: bool = False,
@@ -287,6 +291,8 @@ class Desk:
         with _errors():
             folder = self.served.find(project)
             options = [f"--budget-gb={budget_gb!r}", *([f"--keep={keep}"] if keep else [])]
+            options += [f"--batch-size={batch_size}", f"--max-seq-length={max_seq_length}"]
+            options += [f"--num-layers={num_layers}", f"--rank={rank}"]
             options += [f"--backend={backend}"] if backend else []
             options += [f"--write={folder / '.preflight' / 'configs'}"] if write else []
             named = self.served.model(model, folder)

@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from qdrant_client import QdrantClient, models
 
 from mcp_local import encoder
-from mlx_preflight.errors import ResultError
+from mlx_preflight.errors import PreflightError, ResultError, UsageError
 
 COLLECTION = "preflight_runs"
 VECTOR = "text"
@@ -38,6 +39,7 @@ LEASE_S = 0.5
 HOLD_S = 2.0
 """How long it stays open at most while operations follow each other, for others' sake."""
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WAIT_S = 30.0
 _TIMEOUT_S = 10
 _BATCH = 256
@@ -158,7 +160,7 @@ class QdrantManager:
         about: dict[str, Any] = {"engine": self.engine, "encoder": encoder.VERSION}
         try:
             about["points"] = self.count()
-        except ResultError as error:
+        except PreflightError as error:
             about |= {"points": 0, "error": str(error)}
         if self._path is not None:
             about["folder"] = str(self._path)
@@ -178,12 +180,12 @@ class QdrantManager:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._client is None:
-                self._client = self._connect()
-                self._opened = time.monotonic()
             try:
+                if self._client is None:
+                    self._client = self._connect()
+                    self._opened = time.monotonic()
                 yield self._client
-            except ResultError:
+            except PreflightError:
                 raise
             # The client raises what its transports and numpy raise.
             except Exception as error:
@@ -243,9 +245,7 @@ class QdrantManager:
 
     def _connect(self) -> QdrantClient:
         if self._url:
-            client = QdrantClient(url=self._url, api_key=self._key, timeout=_TIMEOUT_S)
-            self._prepare(client)
-            return client
+            return self._remote(self._url)
         if self._path is None:
             client = QdrantClient(":memory:")
             self._prepare(client)
@@ -260,6 +260,19 @@ class QdrantManager:
             if lock is not None:
                 lock.release(force=True)
             raise
+
+    def _remote(self, url: str) -> QdrantClient:
+        parts = urlsplit(url)
+        if self._key and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise UsageError(f"{url}: an API key would go over the network in plain words")
+        with warnings.catch_warnings():
+            # Of a key without encryption, which loopback does not need.
+            warnings.simplefilter("ignore")
+            client = QdrantClient(
+                url=url, api_key=self._key, timeout=_TIMEOUT_S, check_compatibility=False
+            )
+        self._prepare(client)
+        return client
 
     def _embedded(self, path: Path) -> QdrantClient:
         """Open the folder; a damaged, foreign or outdated index is thrown away and begun anew."""
