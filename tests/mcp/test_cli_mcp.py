@@ -82,11 +82,11 @@ def test_the_memory_is_kept(project: Path, tmp_path: Path) -> None:
 def test_a_judged_run_is_remembered(tmp_path: Path) -> None:
     """`summary` records what it judged, and says so; a memory that fails is no failure."""
     folder = make(tmp_path / "project")
-    run(folder, "check", "gate1-format")
+    run(folder, "check", "ac1-evaluation")
     done = run(folder, "summary")
     assert "remembered" in done.stderr
     heads = MemoryManager.of_project(folder).heads()
-    assert [head.status_of("GATE1") for head in heads] == ["PASS"]
+    assert [head.status_of("AC1.1") for head in heads] == ["FAIL"]
     history = folder / ".preflight" / "history"
     for path in sorted(history.rglob("*"), reverse=True):
         path.unlink()
