@@ -136,10 +136,10 @@ class Comparison(Answer):
     """What differs between two runs; each pair is first, second."""
 
     runs: list[str]
-    facts: dict[str, list[Any]]
-    packages: dict[str, list[Any]]
-    checks: dict[str, list[Any]]
-    measurements: dict[str, list[Any]]
+    facts: dict[str, list[str | dict[str, Any]]]
+    packages: dict[str, list[str | None]]
+    checks: dict[str, list[str | None]]
+    measurements: dict[str, list[float | str | None]]
     truncated: bool
     notice: str = NOTICE
 
