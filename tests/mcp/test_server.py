@@ -235,7 +235,6 @@ async def test_prompts_name_the_tools_that_exist(project: Path) -> None:
             assert named <= tools | {"needs_adapt"}
 
 
-@pytest.mark.slow
 async def test_a_run_is_started_polled_and_read(project: Path) -> None:
     """The id comes at once, progress where asked, and the result is of this run."""
     seen: list[float] = []
@@ -258,7 +257,6 @@ async def test_a_run_is_started_polled_and_read(project: Path) -> None:
         assert result["document"]["run_id"] == started["run_id"]
 
 
-@pytest.mark.slow
 async def test_two_runs_of_one_project_never_meet(tmp_path: Path) -> None:
     """The second is told which run is at work, by this server and by another one."""
     project = make(tmp_path / "project", slow=True)
