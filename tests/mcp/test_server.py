@@ -244,16 +244,16 @@ async def test_a_run_is_started_polled_and_read(project: Path) -> None:
 
     async with Client(create_server([project])) as client:
         began = time.monotonic()
-        started = await call(client, "start_run", target="GATE1")
+        started = await call(client, "start_run", target="AC1.1")
         assert time.monotonic() - began < 5
-        assert (started["state"], started["planned"]) == ("running", ["gate1-format"])
+        assert (started["state"], started["planned"]) == ("running", ["ac1-evaluation"])
         arguments = {"run_id": started["run_id"], "wait_s": 30}
         answer = await client.call_tool("poll_run", arguments, progress_callback=watch)
         ended: Any = answer.structured_content
-        assert (ended["state"], ended["exit_code"]) == ("finished", 0)
-        assert ended["done"] == {"gate1-format": "PASS"}
+        assert (ended["state"], ended["exit_code"]) == ("finished", 1)
+        assert ended["done"] == {"ac1-evaluation": "FAIL"}
         assert seen
-        result = await call(client, "read_result", session="gate1-format")
+        result = await call(client, "read_result", session="ac1-evaluation")
         assert result["document"]["run_id"] == started["run_id"]
 
 
