@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mlx_preflight.memory import layout as layouts
 from mlx_preflight.memory import rules
+from mlx_preflight.memory.buffer_cache import BufferCache
 from mlx_preflight.memory.graph import Graph, Node
 from mlx_preflight.memory.layout import Layout
 
@@ -62,6 +63,7 @@ class Machine:
         lag: Lag,
         *,
         page: int = 1,
+        cache: BufferCache | None = None,
     ) -> None:
         """Place the arguments and count the references to every array.
 
@@ -71,11 +73,13 @@ class Machine:
             keep: Arrays that something outside the graph still refers to.
             lag: How far the worker is behind.
             page: Larger buffers than this many bytes are rounded up to a multiple of it.
+            cache: What keeps freed buffers for reuse; the CPU backend's if None.
         """
         self.graph = graph
         self.order = order
         self.lag = lag
         self.page = page
+        self.cache = cache or BufferCache(rules.CPU_PAGE, rules.CPU_CACHE)
         self.result = Replay()
         self.layout: dict[int, Layout] = {}
         self.buffer: dict[int, Buffer] = {}
@@ -98,6 +102,7 @@ class Machine:
     def _new(self, array: int, nbytes: int) -> Buffer:
         if nbytes > self.page:
             nbytes += -nbytes % self.page
+        nbytes = self.cache.take(nbytes)
         self.live += nbytes
         self.result.events.append((array, nbytes))
         if self.live > self.result.peak_bytes:
@@ -123,6 +128,7 @@ class Machine:
         buffer.holders -= 1
         if buffer.holders == 0:
             self.live -= buffer.nbytes
+            self.cache.give(buffer.nbytes)
             self.result.events.append((buffer.origin, -buffer.nbytes))
 
     # -- rules ---------------------------------------------------------------------------

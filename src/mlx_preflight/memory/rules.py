@@ -32,6 +32,18 @@ METAL_MEBI = 40
 METAL_PAGE = 16384
 """mlx/backend/metal/allocator.cpp: larger buffers are multiples of the page of Apple chips."""
 
+CPU_PAGE = 4096
+"""mlx/backend/no_gpu/allocator.cpp: page of the buffer cache; buffers have any size."""
+
+CPU_CACHE = 32 << 20
+"""mlx/backend/no_gpu/allocator.cpp: bytes of freed buffers that are kept for reuse."""
+
+REUSE_FACTOR = 2
+"""mlx/backend/common/buffer_cache.h: a kept buffer of this multiple of a request is too large."""
+
+REUSE_PAGES = 2
+"""mlx/backend/common/buffer_cache.h: pages by which a kept buffer is too large."""
+
 NORM_GROUPS = 512
 """mlx/backend/metal/normalization.cpp: rows of partial weight gradients of a norm."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlx_preflight.memory import fusion, rules, schedule
+from mlx_preflight.memory.buffer_cache import BufferCache
 from mlx_preflight.memory.graph import Graph
 from mlx_preflight.memory.liveness import CommandBufferLag, Lag, Machine, Replay, TaskLag
 
@@ -62,10 +63,19 @@ def simulate(step: Step, backend: str) -> Simulated:
         page = 1
     else:
         lags, page = [CommandBufferLag()], rules.METAL_PAGE
-    replays = [Machine(graph, order, keep, lag, page=page).run() for lag in lags]
+    replays = [
+        Machine(graph, order, keep, lag, page=page, cache=_cache(backend)).run() for lag in lags
+    ]
     peaks = [replay.peak_bytes for replay in replays]
     best = replays[peaks.index(max(peaks))]
     return Simulated(step, graph, order, best, min(peaks))
+
+
+def _cache(backend: str) -> BufferCache:
+    """Return an empty cache: the trainer clears it after every step."""
+    if backend == "cpu":
+        return BufferCache(rules.CPU_PAGE, rules.CPU_CACHE)
+    return BufferCache(rules.METAL_PAGE, None)
 
 
 def highest(steps: Sequence[Step], backend: str) -> Simulated:
