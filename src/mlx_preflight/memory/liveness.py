@@ -88,8 +88,11 @@ class Machine:
         self.pending: list[Buffer] = []
         self.dispatches = 0
         for index in order:
-            for item in graph.nodes[index].inputs:
-                self.refs[item] += 1
+            node = graph.nodes[index]
+            # Every result has its own list of inputs (`make_arrays` of mlx/array.cpp), so a
+            # primitive with several results never finds an input that nothing else refers to.
+            for item in node.inputs:
+                self.refs[item] += len(node.outputs)
         for item in keep:
             self.refs[item] += 1
         for item in dict.fromkeys([*graph.inputs, *graph.constants]):
@@ -198,7 +201,7 @@ class Machine:
             buffer.holders += 1
         self.pending.extend(held.values())
         for item in node.inputs:
-            self.refs[item] -= 1
+            self.refs[item] -= len(node.outputs)
             if self.refs[item] == 0:
                 self.forget(item)
         for item in node.outputs:

@@ -8,6 +8,7 @@ optimizer update, with the model's and the optimizer's state as inputs and outpu
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -101,7 +102,9 @@ def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, upda
         graph=graph,
         wanted=[*new, *loss, *gradients],
         held=graph.inputs[:2],
-        outputs=dict(zip(new, labels[2 + len(previous) :], strict=True))
+        outputs=dict(
+            itertools.zip_longest(new, labels[2 + len(previous) :], fillvalue="optimizer state")
+        )
         | dict.fromkeys(gradients, "gradients"),
         queries=settings.row_tokens - 1,
         keys=settings.row_tokens - 1,
