@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlx_preflight.memory import fusion, rules, schedule
 from mlx_preflight.memory.buffer_cache import BufferCache
-from mlx_preflight.memory.graph import Graph
+from mlx_preflight.memory.graph import Graph, Node
 from mlx_preflight.memory.liveness import CommandBufferLag, Lag, Machine, Replay, TaskLag
 
 
@@ -23,6 +23,7 @@ class Step:
         queries: Tokens that go through the model.
         keys: Tokens that they attend to.
         compiled: Whether the whole step runs under `mx.compile`, not only its activations.
+        beside: Primitives that are evaluated with it but not compiled.
     """
 
     graph: Graph
@@ -32,6 +33,7 @@ class Step:
     queries: int
     keys: int
     compiled: bool
+    beside: Sequence[Node] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def simulate(step: Step, backend: str) -> Simulated:
     evaluations: a long run meets every such phase, and the highest peak counts.
     """
     graph = fusion.fuse(step.graph, None if step.compiled else rules.ACTIVATIONS)
+    graph.nodes += step.beside
     order = schedule.order(graph, step.wanted)
     keep = [*step.wanted, *step.held]
     if backend == "cpu":

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mlx_preflight.memory import architecture, stand_ins
+from mlx_preflight.memory import architecture, loop, stand_ins
 from mlx_preflight.memory.graph import Graph, Recorder
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.simulation import Step
@@ -53,27 +53,39 @@ def fill(tree: Any, values: Iterator[Any]) -> Any:
 def training(model: Any, settings: Settings) -> list[Step]:
     """Trace the training steps that can have the highest peak.
 
-    With accumulation, the first step of a cycle adds to nothing and applies nothing, the last
-    one does both, and those between only add.
+    The very first step makes the optimizer's state. With accumulation, the first step of a
+    cycle adds to nothing and applies nothing, the last one does both, and those between only
+    add.
     """
     cycle = settings.grad_accumulation_steps
     optimizer = architecture.optimizer(model, settings)
+    fresh = architecture.optimizer(model, settings, initialised=False)
     kinds = {(index > 0, index == cycle - 1) for index in range(cycle)}
-    return [
+    first = _training(model, fresh, settings, add=False, update=cycle == 1, first=True)
+    return [first] + [
         _training(model, optimizer, settings, add=add, update=update)
         for add, update in sorted(kinds)
     ]
 
 
-def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, update: bool) -> Step:
+def _training(
+    model: Any,
+    optimizer: Any,
+    settings: Settings,
+    *,
+    add: bool,
+    update: bool,
+    first: bool = False,
+) -> Step:
     """Trace one training step.
 
     Args:
         model: An mlx_lm model with adapters, in training mode, never evaluated.
-        optimizer: An initialised optimizer of mlx.optimizers.
+        optimizer: An optimizer of mlx.optimizers, initialised unless it is the first step.
         settings: Batch, row length, checkpointing and accumulation.
         add: Whether earlier gradients are added.
         update: Whether the gradients are applied.
+        first: Whether it is the very first step of a run.
     """
     import mlx.core as mx  # noqa: PLC0415
 
@@ -97,11 +109,13 @@ def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, upda
         graph = export(step, arguments, labels)
     kept = 0 if update else sum(1 for _ in leaves(model.trainable_parameters()))
     loss, gradients, new = graph.outputs[:2], graph.outputs[2 : 2 + kept], graph.outputs[2 + kept :]
+    beside, results = loop.beside(graph, loss, first=first)
     # The trainer evaluates state, loss, tokens and gradients in this order.
     return Step(
         graph=graph,
-        wanted=[*new, *loss, *gradients],
-        held=graph.inputs[:2],
+        beside=beside,
+        wanted=[*new, *results, *gradients],
+        held=[*graph.inputs[:2], *loss],
         outputs=dict(
             itertools.zip_longest(new, labels[2 + len(previous) :], fillvalue="optimizer state")
         )
