@@ -236,9 +236,10 @@ class TaskLag(Lag):
     primitive's inputs is its last one.
     """
 
-    def __init__(self, phase: int = 0) -> None:
-        """Start with an empty queue, some dispatches into a task."""
+    def __init__(self, phase: int = 0, tasks: int = rules.ACTIVE_TASKS) -> None:
+        """Start with an empty queue, some dispatches into a task; `tasks` may be outstanding."""
         self._issued = phase
+        self._tasks = tasks
         self._queue: deque[tuple[int, list[Buffer]]] = deque()
         self._completed = 0
 
@@ -247,7 +248,7 @@ class TaskLag(Lag):
         self._issued += machine.dispatches
         self._queue.append((self._issued, machine.pending))
         machine.pending = []
-        if self._issued // rules.DISPATCHES_PER_TASK - self._completed <= rules.ACTIVE_TASKS:
+        if self._issued // rules.DISPATCHES_PER_TASK - self._completed <= self._tasks:
             return
         self._completed += 1
         done = self._completed * rules.DISPATCHES_PER_TASK

@@ -8,7 +8,6 @@ optimizer update, with the model's and the optimizer's state as inputs and outpu
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,9 +115,9 @@ def _training(
         beside=beside,
         wanted=[*new, *results, *gradients],
         held=[*graph.inputs[:2], *loss],
-        outputs=dict(
-            itertools.zip_longest(new, labels[2 + len(previous) :], fillvalue="optimizer state")
-        )
+        # What the very first step adds to the state is the optimizer's.
+        outputs=dict.fromkeys(new, "optimizer state")
+        | dict(zip(new, labels[2 + len(previous) :], strict=False))
         | dict.fromkeys(gradients, "gradients"),
         queries=settings.row_tokens - 1,
         keys=settings.row_tokens - 1,
