@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from typing import Any
 
 import pytest
 from memory.models import qwen, small
 
-from mlx_preflight.memory import architecture, loop, simulation, trace
+from mlx_preflight.memory import architecture, simulation, trace
 from mlx_preflight.memory.graph import Graph
 from mlx_preflight.memory.measure import measure
 from mlx_preflight.memory.predict import predict
@@ -34,24 +35,53 @@ def steps(settings: Settings, **changes: Any) -> list[simulation.Step]:
         return trace.training(model, settings)
 
 
+def primitives(graph: Graph) -> Counter[tuple[str, tuple[int, ...], str]]:
+    read = [(node.name, node.outputs[0]) for node in graph.nodes]
+    return Counter((name, graph.shapes[out], graph.dtypes[out]) for name, out in read)
+
+
 def state_bytes(step: simulation.Step) -> int:
     labels = step.graph.labels
     return sum(step.graph.nbytes(item) for item in labels if labels[item] == "optimizer state")
 
 
-def test_the_random_state_is_evaluated_before_the_sums() -> None:
+@pytest.mark.parametrize("cycle", [1, 2])
+def test_the_random_state_is_evaluated_before_the_sums(cycle: int) -> None:
     """The loop hands over the state first; only the first step finds it unevaluated."""
-    graph = Graph()
-    loss = [graph.add((), 4, "float32"), graph.add((), 4, "int32")]
-    nodes, results = loop.beside(graph, loss, first=True)
-    assert [node.name for node in nodes] == ["Reshape", "Add", "Add"]
-    assert results == [node.outputs[0] for node in nodes]
-    assert [node.inputs[-1] for node in nodes[1:]] == loss
-    later, _ = loop.beside(graph, loss, first=False)
-    assert [node.name for node in later] == ["Add", "Add"]
-    read = [item for node in [*nodes, *later] for item in node.inputs if item not in loss]
-    assert sorted(graph.constants) == sorted(read)
-    assert graph.nodes == []
+    first, *later = steps(small(grad_accumulation_steps=cycle))
+    assert [node.name for node in first.beside] == ["Reshape", "Add", "Add"]
+    assert all([node.name for node in step.beside] == ["Add", "Add"] for step in later)
+    places = [first.wanted.index(node.outputs[0]) for node in first.beside]
+    assert places == list(range(places[0], places[0] + 3))
+    assert all(first.outputs[item] != "gradients" for item in first.wanted[: places[0]])
+
+
+@pytest.mark.parametrize("optimizer", sorted(architecture.OPTIMIZERS))
+def test_the_first_step_is_that_of_a_fresh_optimizer(optimizer: str) -> None:
+    """It has the primitives of a step that is traced before `init`."""
+    settings = small(optimizer=optimizer, num_layers=2)
+    import mlx.core as mx
+
+    made = steps(settings)[0].graph
+    model = architecture.build(qwen(), settings)
+    architecture.adapt(model, settings)
+    fresh = architecture.optimizer(model, settings, initialised=False)
+    loss = trace._plain
+    state = [model.state, fresh.state]
+    batch = mx.zeros((1, settings.row_tokens), mx.int32)
+    lengths = mx.zeros((1, 2), mx.int32)
+
+    def step(*flat: Any) -> list[Any]:
+        trace.fill(state, iter(flat[2:]))
+        value, tokens, gradient = loss(model, flat[0], flat[1])
+        fresh.update(model, gradient)
+        return [value, tokens, *trace.leaves(state)]
+
+    with mx.stream(mx.cpu):
+        arguments = [batch, lengths, *trace.leaves(state)]
+        traced = trace.export(step, arguments, ["weights"] * len(arguments))
+    assert primitives(made) == primitives(traced)
+    assert len(made.outputs) == len(traced.outputs)
 
 
 @pytest.mark.parametrize(("cycle", "kinds"), [(1, 2), (2, 3), (3, 4)])
@@ -61,9 +91,9 @@ def test_the_first_step_has_no_moments_yet(cycle: int, kinds: int) -> None:
     assert len(later) == kinds - 1
     assert state_bytes(first) < 64
     assert all(state_bytes(step) > 10_000 for step in later)
-    made = sum(name == "optimizer state" for name in first.outputs.values())
-    kept = sum(name == "optimizer state" for name in later[-1].outputs.values())
-    assert (made == kept) is (cycle == 1)
+    made = sum(name == "Full" for name in (node.name for node in first.graph.nodes))
+    filled = sum(name == "Full" for name in (node.name for node in later[0].graph.nodes))
+    assert (made > filled) is (cycle == 1)
 
 
 @pytest.mark.parametrize("cycle", [1, 2])

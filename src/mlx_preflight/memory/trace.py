@@ -58,33 +58,26 @@ def training(model: Any, settings: Settings) -> list[Step]:
     """
     cycle = settings.grad_accumulation_steps
     optimizer = architecture.optimizer(model, settings)
-    fresh = architecture.optimizer(model, settings, initialised=False)
+    given = list(leaves(architecture.optimizer(model, settings, initialised=False).state))
     kinds = {(index > 0, index == cycle - 1) for index in range(cycle)}
-    first = _training(model, fresh, settings, add=False, update=cycle == 1, first=True)
-    return [first] + [
+    steps = [
         _training(model, optimizer, settings, add=add, update=update)
         for add, update in sorted(kinds)
     ]
+    labels = steps[0].graph.labels
+    moments = [item for item, label in labels.items() if label == "optimizer state"]
+    return [loop.first(steps[0], moments[len(given) :], update=cycle == 1), *steps]
 
 
-def _training(
-    model: Any,
-    optimizer: Any,
-    settings: Settings,
-    *,
-    add: bool,
-    update: bool,
-    first: bool = False,
-) -> Step:
+def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, update: bool) -> Step:
     """Trace one training step.
 
     Args:
         model: An mlx_lm model with adapters, in training mode, never evaluated.
-        optimizer: An optimizer of mlx.optimizers, initialised unless it is the first step.
+        optimizer: An initialised optimizer of mlx.optimizers.
         settings: Batch, row length, checkpointing and accumulation.
         add: Whether earlier gradients are added.
         update: Whether the gradients are applied.
-        first: Whether it is the very first step of a run.
     """
     import mlx.core as mx  # noqa: PLC0415
 
@@ -108,16 +101,15 @@ def _training(
         graph = export(step, arguments, labels)
     kept = 0 if update else sum(1 for _ in leaves(model.trainable_parameters()))
     loss, gradients, new = graph.outputs[:2], graph.outputs[2 : 2 + kept], graph.outputs[2 + kept :]
-    beside, results = loop.beside(graph, loss, first=first)
+    beside = loop.sums(graph, loss)
+    results = [node.outputs[0] for node in beside]
     # The trainer evaluates state, loss, tokens and gradients in this order.
     return Step(
         graph=graph,
         beside=beside,
         wanted=[*new, *results, *gradients],
         held=[*graph.inputs[:2], *loss],
-        # What the very first step adds to the state is the optimizer's.
-        outputs=dict.fromkeys(new, "optimizer state")
-        | dict(zip(new, labels[2 + len(previous) :], strict=False))
+        outputs=dict(zip(new, labels[2 + len(previous) :], strict=True))
         | dict.fromkeys(gradients, "gradients"),
         queries=settings.row_tokens - 1,
         keys=settings.row_tokens - 1,
