@@ -53,6 +53,7 @@ def test_only_skipped_tests_never_pass(tmp_path: Path, text: str) -> None:
     assert "no test passed" in check.reason
 
 
+@pytest.mark.slow
 def test_no_tests_are_an_error(tmp_path: Path) -> None:
     """An empty folder of tests is ERROR: pytest's exit 5 is not a pass."""
     project = sample.make(tmp_path)

@@ -179,6 +179,7 @@ async def test_runs_are_searched_compared_and_noted(project: Path) -> None:
         assert (status["records"], status["notes"], status["index"]["points"]) == (2, 1, 2)
 
 
+@pytest.mark.slow
 async def test_400_concurrent_notes_are_all_there(project: Path) -> None:
     """Every tool call has a thread of its own; what was answered is on the disk."""
     memory = MemoryManager.of_project(project)
