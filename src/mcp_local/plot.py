@@ -31,7 +31,8 @@ def draw(name: str, points: Sequence[Point], path: Path) -> None:
     axes.plot(range(len(points)), values, marker="o", markersize=4)
     marked = [place for place, point in enumerate(points) if point.flagged]
     axes.plot(marked, [values[place] for place in marked], "o", color="tab:red", label="changed")
-    for place in marked[-10:]:
+    # Of a row of flagged runs the first is named: there it changed.
+    for place in [item for item in marked if item - 1 not in marked][-10:]:
         axes.annotate(points[place].run_id[:20], (place, values[place]), fontsize=7)
     axes.set_title(f"{name} over {len(points)} runs", parse_math=False)
     axes.set_xlabel("run, oldest first")
