@@ -9,6 +9,7 @@ first run of each has empty venvs and warm package caches, the second reuses wha
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -127,37 +128,54 @@ def tool_seconds(project: Path) -> dict[str, float]:
     return seconds
 
 
+def ratios(found: dict[str, Any]) -> dict[str, float]:
+    """Return the ratios of what was measured in this run."""
+    made = {}
+    if {"nox", "pip"} <= set(found):
+        made["cold_to_pip"] = found["nox"]["cold"]["wall_s"] / found["pip"]["wall_s"]
+    if {"nox", "tox"} <= set(found):
+        made["warm_to_tox_warm"] = found["nox"]["warm"]["wall_s"] / found["tox"]["warm"]["wall_s"]
+    if "nox_serial" in found:
+        warm = found["nox_serial"]["warm"]
+        made["harness_share_of_serial_warm"] = 1 - warm["tools_s"] / warm["wall_s"]
+    return {name: round(value, 3) for name, value in made.items()}
+
+
 def main() -> None:
-    """Run all three ways and print the ratios."""
+    """Run the ways that were asked for and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("ways", nargs="*", default=["nox", "pip", "tox", "nox_serial"])
+    chosen = parser.parse_args().ways
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="pipeline-") as name:
         folder = Path(name)
-        venv.create(folder / "tox", with_pip=True)
-        pip = [str(folder / "tox" / "bin" / "python"), "-m", "pip", "install", "-q", "tox>=4,<5"]
-        subprocess.run(pip, check=True, stdout=sys.stderr)
-        ours = clone(folder, "ours")
-        side = with_nox(ours)
-        shutil.rmtree(ours)
-        serial = with_nox(clone(folder, "serial"), NOX_PARALLEL="1")
-        hand = by_hand(clone(folder, "pip"))
-        tox = with_tox(clone(folder, "with-tox"), folder / "tox" / "bin" / "tox")
-    warm = serial["warm"]
-    ratios = {
-        "cold_to_pip": side["cold"]["wall_s"] / hand["wall_s"],
-        "serial_cold_to_pip": serial["cold"]["wall_s"] / hand["wall_s"],
-        "warm_to_tox_warm": side["warm"]["wall_s"] / tox["warm"]["wall_s"],
-        "harness_share_of_serial_warm": 1 - warm["tools_s"] / warm["wall_s"],
-    }
+        for way in chosen:
+            project = clone(folder, way)
+            if way == "pip":
+                found[way] = by_hand(project)
+            elif way == "tox":
+                found[way] = with_tox(project, tox(folder))
+            else:
+                found[way] = with_nox(project, **({"NOX_PARALLEL": "1"} if "_" in way else {}))
+            shutil.rmtree(project)
+            print(json.dumps(ratios(found)), file=sys.stderr, flush=True)
     document = {
-        "ratios": ratios,
-        "nox_side_by_side": side,
-        "nox_serial": serial,
-        "pip": hand,
-        "tox": tox,
+        "ratios": ratios(found),
+        "ways": found,
         "cores": os.cpu_count(),
         "environment": environment.capture(),
         "git": environment.git(PROJECT),
     }
     print(json.dumps(document, indent=1, sort_keys=True))
+
+
+def tox(folder: Path) -> Path:
+    """Install tox and return its command."""
+    venv.create(folder / "tox-venv", with_pip=True)
+    python = folder / "tox-venv" / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "-q", "tox>=4,<5"]
+    subprocess.run(pip, check=True, stdout=sys.stderr)
+    return python.parent / "tox"
 
 
 if __name__ == "__main__":
