@@ -47,6 +47,9 @@ packages = ["src/sample"]
 
 [tool.ruff.lint]
 select = ["E", "F"]
+
+[tool.mlx-preflight]
+tests-min = 1
 """,
     "src/sample/__init__.py": '''"""Add numbers."""
 
