@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import os
 import secrets
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ def serve(
         UsageError: Another address than loopback without such a list.
     """
     server = secured(projects, host, port, secret)
+    # A shell in the background hands on that Ctrl-C is ignored; runs are stopped by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     server.run(
         transport="streamable-http",
         host=host,

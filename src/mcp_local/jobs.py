@@ -19,16 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from filelock import FileLock, Timeout
+import psutil
 
+from mcp_local.claim import Claim
 from mlx_preflight import plan, register
 from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.isolate import child_environment, redact
 from mlx_preflight.result import read_json, read_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
 
-_TERM_S, _KILL_S = 10.0, 5.0
-"""How long a cancelled run may take to end its own children, and then to die."""
+_STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+"""What a cancelled run is sent, and how long it may take: nox ends its children on the first."""
 
 _TAIL_LINES, _TAIL_BYTES = 20, 16_384
 
@@ -56,7 +57,7 @@ class Job:
     planned: tuple[str, ...]
     process: subprocess.Popen[bytes]
     log: Path
-    lock: FileLock
+    claim: Claim
     began: float
     cancelled: bool = False
     ended: float | None = None
@@ -68,7 +69,7 @@ class Job:
             code = self.process.poll()
             if code is not None and self.ended is None:
                 self.ended = time.monotonic()
-                self.lock.release(force=True)
+                self.claim.release()
             return code
 
     def describe(self) -> dict[str, Any]:
@@ -107,12 +108,18 @@ class Job:
     def cancel(self) -> None:
         """Stop the run and everything that it started."""
         self.cancelled = self.poll() is None
-        for number, patience in ((signal.SIGINT, _TERM_S), (signal.SIGKILL, _KILL_S)):
+        below: set[psutil.Process] = set()
+        for number, patience_s in _STEPS:
+            # Tools run in groups of their own, which a signal to this one does not reach.
+            below |= _below(self.process.pid)
             # The group outlives its first process when a child ignored the signal.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(patience)
+                self.process.wait(patience_s)
+        for left in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
         self.poll()
 
 
@@ -149,11 +156,11 @@ class Jobs:
         with self._guard:
             if sum(job.poll() is None for job in self._jobs.values()) >= MAX_JOBS:
                 raise BusyError(f"{MAX_JOBS} runs are at work; wait for one, or cancel it")
-            lock = self._claim(state)
+            claim = self._claim(state)
             try:
-                job = self._launch(project, target, planned, [*command, *options], lock)
+                job = self._launch(project, target, planned, [*command, *options], claim)
             except BaseException:
-                lock.release(force=True)
+                claim.release()
                 raise
             self._jobs[job.run_id] = job
         return job
@@ -194,14 +201,12 @@ class Jobs:
         command = [sys.executable, "-m", "mlx_preflight", "check", session.id]
         return (session.id,), [*command, "--project", str(project)]
 
-    def _claim(self, state: Path) -> FileLock:
+    def _claim(self, state: Path) -> Claim:
         state.mkdir(exist_ok=True)
-        lock = FileLock(str(state / "agent-run.lock"), timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise BusyError(f"busy, run {_holder(state)}: poll it, or wait until it ends") from None
-        return lock
+        claim = Claim.take(state / "agent-run.lock")
+        if claim is None:
+            raise BusyError(f"busy, run {_holder(state)}: poll it, or wait until it ends")
+        return claim
 
     def _launch(
         self,
@@ -209,7 +214,7 @@ class Jobs:
         target: str,
         planned: tuple[str, ...],
         command: list[str],
-        lock: FileLock,
+        claim: Claim,
     ) -> Job:
         state = project / ".preflight"
         run_id = new_run_id() if RUN_ID_VARIABLE not in os.environ else _fresh()
@@ -233,8 +238,17 @@ class Jobs:
                 stderr=subprocess.STDOUT,
                 # A group of its own, so that cancelling reaches everything below it.
                 start_new_session=True,
+                pass_fds=claim.handed_on(),
             )
-        return Job(run_id, project, target, planned, process, log, lock, time.monotonic())
+        return Job(run_id, project, target, planned, process, log, claim, time.monotonic())
+
+
+def _below(pid: int) -> set[psutil.Process]:
+    """Return every process below one; empty when it is gone."""
+    try:
+        return set(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
 
 
 def _holder(state: Path) -> str:

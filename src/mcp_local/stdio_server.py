@@ -23,6 +23,8 @@ def serve(projects: Sequence[Path]) -> None:
         UsageError: A project is no folder.
     """
     server = create_server(projects)
+    # A host in the background hands on that Ctrl-C is ignored; runs are stopped by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     server.run()
 

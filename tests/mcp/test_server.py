@@ -10,6 +10,7 @@ import anyio
 import pytest
 from mcp import Client, MCPError
 from mcp_support import runs
+from mcp_support.processes import alive
 from mcp_support.project import call, make, refused, write_report
 
 from mcp_local import answers
@@ -290,15 +291,8 @@ async def test_a_stopped_run_leaves_no_process(tmp_path: Path, how: str) -> None
             assert ended["state"] == "cancelled"
     for pid in pids.read_text().split():
         with anyio.fail_after(10):
-            while Path(f"/proc/{pid}").exists() and _state(int(pid)) != "Z":
+            while alive(int(pid)):
                 await anyio.sleep(0.1)
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "Z"
 
 
 @pytest.mark.slow

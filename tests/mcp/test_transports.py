@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp_support.processes import alive, started, until
 from mcp_support.project import call, make
 
 from mcp_local import http_server
@@ -92,38 +93,38 @@ def test_stdout_is_nothing_but_the_protocol(tmp_path: Path) -> None:
     assert answers[1]["result"]["structuredContent"]["state"] in {"running", "finished"}
 
 
+HOST = """
+import subprocess, sys, time
+child = subprocess.Popen(sys.argv[3:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+for line in sys.argv[2].splitlines():
+    child.stdin.write(line.encode() + b"\\n")
+    child.stdin.flush()
+child.stdout.readline()
+open(sys.argv[1], "w").write(str(child.pid))
+time.sleep(300)
+"""
+
+
 @pytest.mark.slow
 def test_a_server_whose_host_was_killed_goes_away(tmp_path: Path) -> None:
-    """SIGKILL of the parent closes nothing, and still the server ends."""
-    project = make(tmp_path / "project")
+    """SIGKILL of the host closes nothing, and still the server ends, and the run with it."""
+    project = make(tmp_path / "project", slow=True)
     pid = tmp_path / "pid"
-    host = (
-        "import subprocess, sys, time\n"
-        "child = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
-        "open(sys.argv[1], 'w').write(str(child.pid))\n"
-        "time.sleep(300)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", host, str(pid), *command(project)])
-    deadline = time.monotonic() + 20
-    while not (pid.exists() and pid.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(3)
+    start = {"name": "start_run", "arguments": {"target": "gate4-unit"}}
+    asked = [
+        HELLO,
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": start},
+    ]
+    said = "\n".join(json.dumps(message) for message in asked)
+    parent = subprocess.Popen([sys.executable, "-c", HOST, str(pid), said, *command(project)])
+    pids = started(project)
+    until(lambda: pid.exists() and bool(pid.read_text()), 20, "no server started")
+    server = int(pid.read_text())
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    server = int(pid.read_text())
-    deadline = time.monotonic() + 20
-    while _alive(server):
-        assert time.monotonic() < deadline, "the server outlived its host"
-        time.sleep(0.1)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:  # noqa: PTH123
-            return stream.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    until(lambda: not alive(server), 20, "the server outlived its host")
+    until(lambda: not any(alive(item) for item in pids), 10, "the run outlived its host")
 
 
 @pytest.fixture(scope="module")
