@@ -36,14 +36,15 @@ WARN_POINTS, MAX_POINTS = 10_000, 20_000
 LEASE_S = 0.5
 """How long an embedded index stays open for the next operation of this process."""
 
-HOLD_S = 2.0
+HOLD_S = 10.0
 """How long it stays open at most while operations follow each other, for others' sake."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WAIT_S = 30.0
+_PAUSE_S = 0.1
 _TIMEOUT_S = 10
 _BATCH = 256
-_FIRST = 50
+_FIRST = 400
 """Points that a search asks for beyond its limit before it asks for more."""
 
 _NAMESPACE = uuid.UUID("6f1c4f0e-3a55-5b0a-9d7f-0c6a2b7f1e11")
@@ -203,6 +204,8 @@ class QdrantManager:
             return
         if time.monotonic() - self._opened > HOLD_S:
             self._shut()
+            # Those who wait look every 20 ms; without a pause they would never come in.
+            time.sleep(_PAUSE_S)
             return
         self._timer = threading.Timer(LEASE_S, self._expire)
         self._timer.daemon = True
