@@ -69,7 +69,10 @@ class QdrantManager:
         self._client: QdrantClient | None = None
         self._opened = 0.0
         self._timer: threading.Timer | None = None
-        self._file_lock = FileLock(str(path) + ".lock", timeout=_WAIT_S) if path else None
+        # Not thread-local: the timer of the lease releases on a thread of its own.
+        self._file_lock = (
+            FileLock(str(path) + ".lock", timeout=_WAIT_S, thread_local=False) if path else None
+        )
         self._said: list[str] = []
 
     @property

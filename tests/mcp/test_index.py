@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock, Timeout
 from mcp_support import runs
 
 from mcp_local import encoder, qdrant_manager
@@ -183,6 +184,22 @@ def test_threads_share_the_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_idle_index_leaves_the_folder_to_others(tmp_path: Path) -> None:
+    """The lease ends on its timer's thread, and the lock with it, whoever searched last."""
+    index = QdrantManager(tmp_path / "index")
+    fill(index)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(index.search, "OOM", set(TEXTS), 1).result()
+    other = FileLock(str(tmp_path / "index") + ".lock")
+    with pytest.raises(Timeout):
+        other.acquire(timeout=0)
+    # Far beyond the lease, for a machine that is busy.
+    with other.acquire(timeout=20 * qdrant_manager.LEASE_S):
+        pass
+    assert index.search("OOM", set(TEXTS), 1)
+    index.close()
+
+
 def test_processes_share_the_index(tmp_path: Path) -> None:
     """Three processes open, write and search one folder in turns."""
     code = (
