@@ -45,8 +45,10 @@ def gather(session: Session, context: Context) -> Facts:
     cache = context.scratch(session.id) / "cache"
     # mypy 2.4's SQLite cache now and then ends in "database is locked" (exit 2) on a busy disk.
     # With `--show-traceback` a crash of mypy's own ends in its cause.
-    common = ("--no-sqlite-cache", "--show-traceback", "--no-color-output")
-    common = ("--cache-dir", str(cache), *common)
+    common = (
+        *("--cache-dir", str(cache), "--no-sqlite-cache"),
+        *("--show-traceback", "--no-color-output"),
+    )
     ran = tool.run(context, "mypy", *common, "--output", "json", ".")
     # Not `--linecount-report`, which names every file but makes mypy ignore its cache.
     counted = tool.run(context, "mypy", *common, "--error-summary", ".")
