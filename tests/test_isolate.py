@@ -99,6 +99,7 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
     assert python(r"import os; os.write(1, b'\xff\xfe')").stdout == "\ufffd\ufffd"
 
 
+@pytest.mark.slow
 def test_a_timeout_kills_the_family(tmp_path: Path) -> None:
     """After its time a child dies with everything that it started."""
     marker = tmp_path / "pids"

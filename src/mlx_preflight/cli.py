@@ -21,6 +21,7 @@ from mlx_preflight import (
     cli_compare,
     cli_gates,
     cli_init,
+    cli_mcp,
     cli_memory,
     plan,
     register,
@@ -146,6 +147,8 @@ def summary(project: ProjectOption = Path(), as_json: JsonOption = False) -> Non
         from mlx_preflight.report import terminal
 
         terminal.show_report(document, state / "report.md")
+    if said := cli_mcp.remember(state):
+        typer.echo(said, err=True)
     for line in _hand_off(document, state.parent):
         typer.echo(f"hand-off: {line}", err=as_json)
     raise typer.Exit(verdict.exit_code)
@@ -406,3 +409,4 @@ cli_ci.attach(app)
 cli_compare.attach(app)
 cli_init.attach(app)
 cli_advisories.attach(app)
+cli_mcp.attach(app)

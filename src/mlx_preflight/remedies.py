@@ -22,3 +22,4 @@ OVER_BUDGET = (
     "batch size 1, or the fallback framework"
 )
 """Training needs more than the budget; from what saves most for what it costs."""
+MCP = "`pip install 'mlx-preflight[mcp]'`, then see the reason"

@@ -197,9 +197,10 @@ def _install(session: nox.Session, spec: plan.Session, project: Path) -> None:
     if project == PACKAGE:
         _install_once(session, [*wanted, *spec.requirements])
         return
-    # Another project may compile what it installs, so it is installed anew in every run.
-    if wanted or spec.requirements:
-        session.install(*wanted, *spec.requirements)
+    # Another project may compile what it installs, so it is installed anew in every run. Its
+    # pins may be of other versions than the tools; those come after it.
+    for packages in filter(None, (wanted, list(spec.requirements))):
+        session.install(*packages)
     if spec.stack == "model":
         session.install(*_harness())
     else:
@@ -260,11 +261,15 @@ def _project(project: Path, *, tests: bool) -> list[str]:
         wanted += ["-e", f".[{extra}]" if extra else "."]
     group = next((name for name in TESTS if tests and name in groups), "")
     wanted += ["--group", group] if group else []
-    lists = [] if packaged else ["requirements.txt"]
     forms = ("requirements-{}.txt", "{}-requirements.txt", "requirements/{}.txt")
-    lists += [form.format(name) for name in TESTS for form in forms] if tests else []
-    for path in lists:
-        wanted += ["-r", path] if (project / path).is_file() else []
+    names = [form.format(name) for name in TESTS for form in forms] if tests else []
+    # Of several lists the first: each pins the versions of its own purpose.
+    lists = [next((name for name in names if (project / name).is_file()), "")]
+    lists += (
+        [] if packaged or not (project / "requirements.txt").is_file() else ["requirements.txt"]
+    )
+    for name in filter(None, lists):
+        wanted += ["-r", name]
     return wanted
 
 

@@ -47,6 +47,9 @@ packages = ["src/sample"]
 
 [tool.ruff.lint]
 select = ["E", "F"]
+
+[tool.mlx-preflight]
+tests-min = 1
 """,
     "src/sample/__init__.py": '''"""Add numbers."""
 
@@ -279,3 +282,64 @@ def test_uv_or_not_the_gate_runs(tmp_path: Path) -> None:
             (folder / tool).symlink_to(found)
     done = nox(project, "-db", "virtualenv", "-s", "gate1-format", PATH=str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("selection", "dropped", "ran"),
+    [
+        (("-s", "gate1-format", "-s", "gate2-lint"), "gate1-format", "gate2-lint"),
+        (("-t", "no-such-tag", "-s", "gate1-format"), "gate1-format", ""),
+    ],
+    ids=["a repeated -s overwrites the first", "-t makes nox ignore -s"],
+)
+def test_what_nox_drops_in_silence_is_missed(
+    project: Path, selection: tuple[str, ...], dropped: str, ran: str
+) -> None:
+    """Nox runs less than it was asked for; the summary of that run names the rest."""
+    run = {"PREFLIGHT_RUN_ID": f"trap-{len(selection)}-{ran}"}
+    nox(project, *selection, **run)
+    results = project / ".preflight" / "results"
+    written = {path.stem for path in results.glob("gate*.json") if run_of(path) in run.values()}
+    assert written == ({ran} if ran else set())
+    done = nox(project, "-s", "summary", **run)
+    assert done.returncode != 0
+    row = next(row for row in report(project)["rows"] if row["session"] == dropped)
+    assert row["status"] in {"ERROR", "BLOCKED"}
+
+
+def run_of(path: Path) -> str:
+    """Return the run id of a result file."""
+    return str(json.loads(path.read_text())["run_id"])
+
+
+@pytest.mark.slow
+def test_a_session_that_skips_itself_is_no_pass(tmp_path: Path) -> None:
+    """`session.skip()` ends with success for nox; the group that planned it fails."""
+    project = make(tmp_path)
+    noxfile = project / "noxfile.py"
+    noxfile.write_text(
+        noxfile.read_text() + "\nimport nox\n\n\n@nox.session(name='gate1-format', default=False)\n"
+        "def skipped(session):\n    session.skip('not today')\n"
+    )
+    table = project / "pyproject.toml"
+    names = ("2-lint", "3-types", "4-unit", "5-integration", "6-coverage", "7-build", "8-audit")
+    off = "".join(f'gate{name} = "only one is tried"\n' for name in names)
+    table.write_text(f"{table.read_text()}\n[tool.mlx-preflight.off]\n{off}")
+    assert nox(project, "-s", "gate1-format").returncode == 0
+    done = nox(project, "-s", "gates")
+    assert done.returncode != 0
+    assert statuses(project)["GATE1"] == "ERROR"
+
+
+@pytest.mark.slow
+def test_a_reused_venv_does_not_test_yesterdays_code(tmp_path: Path) -> None:
+    """A fault that comes after the installation is seen, though the venv is reused."""
+    project = make(tmp_path)
+    assert nox(project, "-R", "-s", "gate5-integration").returncode == 0
+    source = project / "src" / "sample" / "__init__.py"
+    source.write_text(source.read_text().replace("left + right", "left - right"))
+    done = nox(project, "-R", "-s", "gate5-integration")
+    assert done.returncode != 0, done.stdout
+    results = project / ".preflight" / "results"
+    assert json.loads((results / "gate5-integration.json").read_text())["status"] == "FAIL"

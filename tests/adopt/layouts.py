@@ -7,28 +7,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gates import osv
+from gates import osv, sample
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MODULE = '''"""Add numbers."""
-
-
-def add(left: int, right: int) -> int:
-    """Return the sum."""
-    return left + right
-'''
-
-TEST = '''"""Test the sum."""
-
-from {module} import add
-
-
-def test_add() -> None:
-    """One and two are three."""
-    assert add(1, 2) == 3
-'''
 
 BUILD = """[build-system]
 requires = ["hatchling>=1.27,<2"]
@@ -79,9 +61,9 @@ class Layout:
     def files(self) -> dict[str, str]:
         """Return its files."""
         tools = TOOLS.format(path=self.path)
-        test = TEST.format(module=self.module)
+        test = sample.TEST.replace("from sample", f"from {self.module}")
         pyproject = BUILD.format(name=self.module) + tools if self.packaged else tools
-        files = {"pyproject.toml": pyproject, self.place: MODULE, "tests/test_add.py": test}
+        files = {"pyproject.toml": pyproject, self.place: sample.MODULE, "tests/test_add.py": test}
         if self.acceptance:
             files["tests/integration/test_whole.py"] = test
         return files

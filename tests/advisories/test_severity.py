@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_preflight.advisories.severity import LEVELS, rate
@@ -72,6 +72,7 @@ def test_an_unread_alias_raises_a_low_one_only() -> None:
     assert rate([record(V4)], ["GHSA-1"]).level == "critical"
 
 
+@settings(max_examples=40)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(),

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from mlx_preflight import plan, register, runner
+from mlx_preflight.selftest import faults
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,23 +33,9 @@ pythonpath = ["src"]
 addopts = "-p no:hypothesispytest -p no:anyio"
 """
 
-MODULE = '''"""Add numbers."""
-
-
-def add(left: int, right: int) -> int:
-    """Return the sum."""
-    return left + right
-'''
-
-TEST = '''"""Test the sum."""
-
-from sample import add
-
-
-def test_add() -> None:
-    """One and two are three."""
-    assert add(1, 2) == 3
-'''
+# One sample for the tests and for the self-test.
+MODULE = faults.CLEAN["src/sample/__init__.py"]
+TEST = faults.CLEAN["tests/test_add.py"]
 
 
 def make(folder: Path, **files: str) -> Path:

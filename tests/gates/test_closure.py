@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -158,5 +159,19 @@ def test_a_missing_environment_is_an_error(tmp_path: Path) -> None:
     """A name that leads nowhere is not an empty environment."""
     with pytest.raises(ResultError, match="FileNotFoundError"):
         closure.environment(tmp_path, "no-such")
-    with pytest.raises(ResultError, match="no \\[project\\] name"):
+    with pytest.raises(ResultError, match="names no project"):
         closure.environment(tmp_path)
+
+
+def test_a_project_of_setup_py_is_known_by_its_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where pyproject.toml names nothing, the distribution installed from this folder counts."""
+    site = tmp_path / "site"
+    installed(site, "oldstyle", "1.0")
+    origin = json.dumps({"url": tmp_path.as_uri(), "dir_info": {"editable": True}})
+    (site / "oldstyle-1.0.dist-info" / "direct_url.json").write_text(origin)
+    installed(site, "broken", "1.0")
+    (site / "broken-1.0.dist-info" / "direct_url.json").write_text("{")
+    monkeypatch.syspath_prepend(str(site))
+    assert closure.project_name(tmp_path) == "oldstyle"

@@ -53,6 +53,7 @@ def test_only_skipped_tests_never_pass(tmp_path: Path, text: str) -> None:
     assert "no test passed" in check.reason
 
 
+@pytest.mark.slow
 def test_no_tests_are_an_error(tmp_path: Path) -> None:
     """An empty folder of tests is ERROR: pytest's exit 5 is not a pass."""
     project = sample.make(tmp_path)
@@ -80,7 +81,9 @@ def test_too_few_tests_fail(tmp_path: Path) -> None:
 def test_a_collection_error_fails(tmp_path: Path) -> None:
     """A test module that cannot be imported is not passed over."""
     project = sample.make(tmp_path, tests__test_more="import no_such_module\n")
-    assert sample.run(project, "gate4-unit").status is Status.FAIL
+    check = sample.run(project, "gate4-unit")
+    assert check.status is Status.FAIL
+    assert "No module named 'no_such_module'" in check.reason
 
 
 @pytest.mark.slow

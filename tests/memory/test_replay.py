@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight.memory import liveness, schedule, trace
+from mlx_preflight.memory import fusion, liveness, schedule, trace
 
 SIDE = 256
 
@@ -76,3 +76,34 @@ def test_replayed_peak_is_the_real_peak(name: str) -> None:
     mx.synchronize()
     real = mx.get_peak_memory() - before + argument.nbytes
     assert min(peaks) - SCALARS <= real <= max(peaks) + SCALARS
+
+
+@pytest.mark.parametrize(("results", "arrays"), [(1, 1), (2, 3)])
+def test_a_kernel_with_several_results_overwrites_nothing(results: int, arrays: int) -> None:
+    """Each result refers to the inputs, so none of them is free to be donated."""
+    import mlx.core as mx
+
+    mx.set_default_device(mx.cpu)
+
+    def function(x: Any) -> list[Any]:
+        y = mx.exp(x) * 2
+        return [y + 1, y][:results]
+
+    argument = mx.random.uniform(shape=(SIDE, SIDE))
+    mx.eval(argument)
+    size = argument.nbytes
+    graph = fusion.fuse(trace.export(function, [argument], ["weights"]))
+    order = schedule.order(graph, graph.outputs)
+    assert [node.name for node in graph.nodes] == ["Compiled"]
+    replayed = liveness.Machine(graph, order, graph.outputs, liveness.Lag()).run().peak_bytes
+    mx.synchronize()
+    mx.clear_cache()
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    found = mx.compile(function)(argument)
+    del argument
+    mx.eval(found)
+    mx.synchronize()
+    real = max(mx.get_peak_memory() - before, 0) + size
+    assert abs(real - arrays * size) <= SCALARS
+    assert abs(replayed - arrays * size) <= SCALARS

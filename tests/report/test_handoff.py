@@ -294,6 +294,7 @@ def _one_writer(project: Path, number: int, rounds: int) -> None:
         handoff.write(document, project, settings(subtask=f"W{number}-{turn}"))
 
 
+@pytest.mark.slow
 def test_concurrent_writers_lose_nothing(project: Path) -> None:
     """Two processes mark different tasks at once; every mark and every entry is there."""
     rounds = 6

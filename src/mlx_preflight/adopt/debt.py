@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.gates.recording import GATES
-from mlx_preflight.isolate import child_environment, run_child
+from mlx_preflight.isolate import Finished, child_environment, redact, run_child
 
 _TIMEOUT_S = 1800.0
+
+_KEPT = 300
+"""Characters of a child's error."""
+
+_ERROR = re.compile("(?:error:|\u00d7|ERROR:) ")
+"""How this package, uv and pip begin the line that says what is wrong."""
 
 
 def record(project: Path, note: Callable[[str], None]) -> dict[str, str]:
@@ -27,7 +34,8 @@ def record(project: Path, note: Callable[[str], None]) -> dict[str, str]:
     if importlib.util.find_spec("nox") is None:
         raise UsageError("nox is not installed here", hint="`pip install nox uv`")
     done = {}
-    for kind, gate in GATES.items():
+    # Lint comes last: an installation may generate modules that it will see from then on.
+    for kind, gate in reversed(GATES.items()):
         note(f"{gate}: installing")
         nox = [sys.executable, "-m", "nox", "-f", str(project / "noxfile.py"), "-s", gate]
         try:
@@ -43,12 +51,12 @@ def _one(project: Path, kind: str, gate: str, nox: list[str]) -> str:
     made = run_child([*nox, "--install-only"], cwd=project, timeout_s=_TIMEOUT_S, env=env)
     python = project / ".nox" / gate / "bin" / "python"
     if made.returncode != 0 or not python.exists():
-        return f"not recorded: {gate} cannot be installed: {made.tail(2)}"
+        return f"not recorded: {gate} cannot be installed: {_why(made)}"
     command = [str(python), "-m", "mlx_preflight", "baseline", "record", kind]
     arguments = ["--project", str(project), "--json"]
     ran = run_child([*command, *arguments], cwd=project, timeout_s=_TIMEOUT_S, env=env)
     if ran.returncode != 0:
-        return f"not recorded: {ran.tail(3)}"
+        return f"not recorded: {_why(ran)}"
     found = json.loads(ran.stdout)
     path = Path(found["path"])
     if not found["total"]:
@@ -56,3 +64,12 @@ def _one(project: Path, kind: str, gate: str, nox: list[str]) -> str:
         path.unlink()
         return "nothing to record"
     return f"{found['total']} in {path.relative_to(project)}"
+
+
+def _why(ran: Finished) -> str:
+    """Return what a child gave as its error, or its last lines."""
+    lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()]
+    errors = [number for number, line in enumerate(lines) if _ERROR.match(line)]
+    if not errors:
+        return ran.tail(2)
+    return redact(" ".join(lines[errors[0] : errors[0] + 2]))[:_KEPT]

@@ -59,9 +59,10 @@ def look(project: Path) -> Survey:
         off["gate7-build"] = "scripts only: there is no package to build"
     about = document.get("project", {})
     needs = [str(line) for line in about.get("dependencies", [])]
-    if "name" not in about:
+    described = "name" in about
+    if not described and "gate7-build" in off:
         off["gate8-audit"] = "no [project] table, so nothing says what runs"
-    elif not needs and "dependencies" not in about.get("dynamic", []):
+    elif described and not needs and "dependencies" not in about.get("dynamic", []):
         off["gate8-audit"] = "no runtime dependency, so there is nothing to audit"
     trains = any(line.startswith(TRAINS) for line in needs)
     return Survey(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,13 @@ class Installation:
         install: How building or installing ended, or why it could not be tried.
         pip_check: How `pip check` ended in that venv, likewise.
         artifact: What was installed: the name of the wheel, or `-e .`.
+        beside: How `pip check` ended after more was installed beside it, likewise.
     """
 
     install: Finished | str
     pip_check: Finished | str
     artifact: str = "-e ."
+    beside: Finished | str = "nothing was installed beside it"
 
 
 def editable(context: Context, session_id: str) -> Installation:
@@ -35,8 +38,8 @@ def editable(context: Context, session_id: str) -> Installation:
     return _install(context, context.scratch(session_id), ["-e", "."])
 
 
-def from_wheel(context: Context, session_id: str) -> Installation:
-    """Build a wheel of the project and install that file."""
+def from_wheel(context: Context, session_id: str, beside: Sequence[str] = ()) -> Installation:
+    """Build a wheel of the project and install that file, then other packages beside it."""
     folder = context.scratch(session_id)
     dist = folder / "dist"
     shutil.rmtree(dist, ignore_errors=True)
@@ -49,7 +52,7 @@ def from_wheel(context: Context, session_id: str) -> Installation:
     wheels = sorted(dist.glob("*.whl"))
     if built.returncode != 0 or len(wheels) != 1:
         return Installation(built, f"{len(wheels)} wheels were built, so none was installed", "")
-    return _install(context, folder, [str(wheels[0])], wheels[0].name)
+    return _install(context, folder, [str(wheels[0])], wheels[0].name, beside)
 
 
 def judge_install(done: Installation) -> Outcome:
@@ -81,7 +84,11 @@ def judge_pip_check(done: Finished | str) -> Outcome:
 
 
 def _install(
-    context: Context, folder: Path, what: list[str], artifact: str = "-e ."
+    context: Context,
+    folder: Path,
+    what: list[str],
+    artifact: str = "-e .",
+    beside: Sequence[str] = (),
 ) -> Installation:
     venv = folder / "venv"
     shutil.rmtree(venv, ignore_errors=True)
@@ -89,21 +96,28 @@ def _install(
     python = venv / "bin" / "python"
     if uv:
         create = [uv, "venv", "--quiet", "--python", sys.executable, str(venv)]
-        install = [uv, "pip", "install", "--python", str(python), *what, PIP]
+        install = [uv, "pip", "install", "--python", str(python), PIP]
     else:
         create = [sys.executable, "-m", "venv", str(venv)]
-        install = [str(python), "-m", "pip", "install", *what]
+        install = [str(python), "-m", "pip", "install"]
     try:
         made = _run(context, create)
         if made.returncode != 0:
             message = f"no clean venv could be made: {made.tail(2)}"
             return Installation(message, message, artifact)
-        installed = _run(context, install)
+        installed = _run(context, [*install, *what])
         if installed.returncode != 0:
             reason = "the installation failed, so there is nothing to check"
             return Installation(installed, reason, artifact)
         check = [str(python), "-m", "pip", "--disable-pip-version-check", "check"]
-        return Installation(installed, _run(context, check), artifact)
+        checked = _run(context, check)
+        if not beside:
+            return Installation(installed, checked, artifact)
+        more = _run(context, [*install, *what, *beside])
+        if more.returncode != 0:
+            reason = f"{', '.join(beside)} cannot be installed beside it: {more.tail(3)}"
+            return Installation(installed, checked, artifact, reason)
+        return Installation(installed, checked, artifact, _run(context, check))
     finally:
         shutil.rmtree(venv, ignore_errors=True)
 

@@ -10,6 +10,7 @@ import importlib.metadata
 import sys
 from dataclasses import dataclass
 
+from mlx_preflight import register
 from mlx_preflight.criteria import clean_venv, guide
 from mlx_preflight.criteria.clean_venv import Installation
 from mlx_preflight.criteria.judging import Found, look
@@ -47,7 +48,7 @@ def gather(session: Session, context: Context) -> Facts:
         versions={name: _version(name) for name in ("mlx-lm", "mlx", "transformers")},
         imports={name: python("-W", "ignore", "-c", f"import {name}") for name in IMPORTS},
         pip_check=python("-m", "pip", "--disable-pip-version-check", "check"),
-        clean=clean_venv.from_wheel(context, session.id),
+        clean=clean_venv.from_wheel(context, session.id, register.MCP),
         guide=look(context.project / guide.PATH),
     )
 
@@ -96,6 +97,19 @@ def ac3_5(facts: Facts) -> Outcome:
     there = clean_venv.judge_pip_check(facts.clean.pip_check)
     reason = f"{here.reason} In a clean venv with {facts.clean.artifact}: {there.reason}"
     return Outcome(there.status, reason, measurements=installed.measurements)
+
+
+def ac3_6(facts: Facts) -> Outcome:
+    """Prove that the MCP server's packages go into the same venv without a conflict."""
+    installed = clean_venv.judge_install(facts.clean)
+    if installed.status is not Status.PASS:
+        return installed
+    beside = facts.clean.beside
+    if isinstance(beside, str):
+        return Outcome(Status.FAIL, beside)
+    there = clean_venv.judge_pip_check(beside)
+    reason = f"with {', '.join(register.MCP)} beside {facts.clean.artifact}: {there.reason}"
+    return Outcome(there.status, reason)
 
 
 def ac3_7(facts: Facts) -> Outcome:

@@ -30,7 +30,7 @@ class Facts:
     Attributes:
         artifacts: Files in the output folder.
         installer: What installed the build backend, `uv` or `pip`.
-        name: `[project] name`.
+        name: `[project] name`; empty where another file names the project.
         version: `[project] version`; None when it is dynamic.
     """
 
@@ -90,6 +90,8 @@ def gate7(facts: Facts) -> Outcome:
         f"{sdists[0].name} ({sdist_files} files) and {wheels[0].name} ({wheel_files} files "
         "beside its metadata) built"
     )
+    if not facts.name:
+        reason += "; pyproject.toml names no project to compare with"
     return Outcome(Status.PASS, reason, measurements=facts.ran.measurements(*values))
 
 
@@ -123,7 +125,7 @@ def _wheel(path: Path, facts: Facts) -> tuple[int, str]:
     count = sum(".dist-info/" not in name for name in names)
     if broken:
         return count, f"{path.name}: {broken} is damaged"
-    if canonicalize_name(header["Name"] or "") != canonicalize_name(facts.name):
+    if facts.name and canonicalize_name(header["Name"] or "") != canonicalize_name(facts.name):
         return count, f"{path.name} names {header['Name']!r}, pyproject.toml {facts.name!r}"
     if facts.version is not None and not _same(header["Version"], facts.version):
         return count, f"{path.name} has version {header['Version']!r}, expected {facts.version!r}"

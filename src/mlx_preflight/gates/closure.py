@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import tomllib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -53,7 +54,7 @@ def project_name(project: Path) -> str:
     name = _name(project)
     if not name:
         raise ResultError(
-            f"{project / 'pyproject.toml'}: no [project] name",
+            f"{project}: pyproject.toml names no project, and none is installed from here",
             hint="name what to audit: audit-environment in [tool.mlx-preflight]",
         )
     return name
@@ -244,9 +245,19 @@ def _pins(text: str, own: str, named: str) -> Closure:
 
 
 def _name(project: Path) -> str:
+    """Return a project's name: what pyproject.toml says, or what is installed from here."""
     path = project / "pyproject.toml"
-    if not path.is_file():
-        return ""
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    table = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     name = table.get("project", {}).get("name")
-    return canonicalize_name(name) if isinstance(name, str) else ""
+    if isinstance(name, str):
+        return canonicalize_name(name)
+    # setup.py says its name only when it runs; an installation keeps where it came from.
+    address = project.resolve().as_uri()
+    for item in importlib.metadata.distributions():
+        try:
+            origin = json.loads(item.read_text("direct_url.json") or "{}")
+        except ValueError:
+            continue
+        if isinstance(origin, dict) and str(origin.get("url", "")).rstrip("/") == address:
+            return canonicalize_name(item.metadata["Name"])
+    return ""

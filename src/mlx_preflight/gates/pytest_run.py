@@ -29,6 +29,9 @@ MAX_JUNIT_BYTES = 64_000_000
 _NO_REASON = ("(no message)", "(unconditional skip)")
 """Ends of a skipped test's text where its author gave no reason (pytest 8 and 9)."""
 
+_COLLECTION = "collection failure"
+"""What pytest writes as the message of every module that it could not import."""
+
 _FAILED, _STOPPED = 1, 2
 _MEANING = {
     _FAILED: "no failed test explains it; a plugin or a threshold may",
@@ -149,7 +152,8 @@ def judge(tests: Tests) -> Outcome:
     named = tool.listed([*tests.failed])
     if code not in (0, _FAILED, *([_STOPPED] if tests.failed else [])):
         meaning = _MEANING.get(code, "it died")
-        return tests.ran.error(f"pytest did not get to its end, {meaning} {named}".rstrip())
+        words = f"pytest exited {code}, {meaning}: {named or _last_words(tests.ran)}"
+        return Outcome(Status.ERROR, words, measurements=measured_values)
     if tests.failed:
         cut = "; the rest did not run" if code == _STOPPED else ""
         reason = f"{len(tests.failed)} of {total} tests failed{cut}: {named}"
@@ -230,7 +234,12 @@ def _case(case: ET.Element) -> _Case:
         ("skipped", outcomes.SKIPPED),
     ):
         if (found := case.find(tag)) is not None:
-            return _Case(name, outcome, _first(found.get("message")))
+            message = found.get("message")
+            if message == _COLLECTION:
+                # pytest keeps the cause in the text only, behind "E".
+                cause = re.search(r"^E\s+(.+)$", found.text or "", re.MULTILINE)
+                message = cause[1] if cause else message
+            return _Case(name, outcome, _first(message))
     return _Case(name, outcomes.PASSED, "")
 
 

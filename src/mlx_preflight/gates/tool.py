@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlx_preflight.errors import ChildError
-from mlx_preflight.isolate import Finished, run_child
+from mlx_preflight.isolate import Finished, child_environment, run_child
 from mlx_preflight.result import Measurement, Outcome, Status, write_text
 from mlx_preflight.runner import Context
 
@@ -61,6 +63,9 @@ def run(context: Context, name: str, *arguments: str, env: Mapping[str, str] | N
             hint="run the gate with nox, or `pip install -e .[dev]`",
         ) from error
     _hide_state(context)
+    env = dict(child_environment() if env is None else env)
+    # A tool may look for its fellows by name, also where nobody activated this venv.
+    env["PATH"] = os.pathsep.join((str(Path(sys.prefix) / "bin"), env.get("PATH", os.defpath)))
     done = run_child(
         [sys.executable, "-m", name, *arguments],
         cwd=context.project,

@@ -43,7 +43,12 @@ def gather(session: Session, context: Context) -> Facts:
         ResultError: The recorded baseline cannot be used.
     """
     cache = context.scratch(session.id) / "cache"
-    common = ("--cache-dir", str(cache), "--no-color-output")
+    # mypy 2.4's SQLite cache now and then ends in "database is locked" (exit 2) on a busy disk.
+    # With `--show-traceback` a crash of mypy's own ends in its cause.
+    common = (
+        *("--cache-dir", str(cache), "--no-sqlite-cache"),
+        *("--show-traceback", "--no-color-output"),
+    )
     ran = tool.run(context, "mypy", *common, "--output", "json", ".")
     # Not `--linecount-report`, which names every file but makes mypy ignore its cache.
     counted = tool.run(context, "mypy", *common, "--error-summary", ".")

@@ -20,7 +20,7 @@ class _Fuser:
 
     graph: Graph
     producer: dict[int, int]
-    readers: dict[int, list[int]]
+    readers: dict[int, set[int]]
     kept: dict[int, Node]
     outputs: set[int]
     scalars: set[int]
@@ -46,7 +46,7 @@ class _Fuser:
             ):
                 boundary.add(array)
                 return
-            if depth and any(reader not in members for reader in self.readers[array]):
+            if depth and not self.readers[array] <= members:
                 if kept[index].name == "Broadcast" and len(boundary) < rules.FUSION_ARRAYS:
                     visit(self.split(array, members), depth)
                 else:
@@ -74,14 +74,15 @@ class _Fuser:
         twin = -self.copies
         self.kept[twin] = Node(node.name, list(node.inputs), [copy], node.state)
         self.producer[copy] = twin
-        inside = [reader for reader in self.readers[array] if reader in members]
+        # A scalar may have thousands of readers: look at the few members instead.
+        inside = {member for member in members if member in self.readers[array]}
         self.readers[copy] = inside
-        self.readers[array] = [reader for reader in self.readers[array] if reader not in members]
-        for reader in set(inside):
+        self.readers[array] -= inside
+        for reader in inside:
             node = self.kept[reader]
             node.inputs = [copy if item == array else item for item in node.inputs]
         for read in self.kept[twin].inputs:
-            self.readers.setdefault(read, []).append(twin)
+            self.readers.setdefault(read, set()).add(twin)
         return copy
 
     def _inputs_and_order(self, start: int, members: set[int]) -> tuple[list[int], list[int]]:
@@ -115,15 +116,14 @@ class _Fuser:
         for index in order:
             # Arguments and constants may have thousands of readers, which nobody asks for.
             for item in filter(self.producer.__contains__, kept[index].inputs):
-                self.readers[item] = [r for r in self.readers[item] if r not in members]
+                self.readers[item] -= members
             self.done.add(index)
         for index in order[:-1]:
             del kept[index]
         constants = tuple(position for position, item in enumerate(read) if item in self.scalars)
         kept[start] = Node("Compiled", read, wrote, (names, constants))
         for item in read:
-            # One entry per output, as mlx keeps them; only membership matters here.
-            self.readers.setdefault(item, []).append(start)
+            self.readers.setdefault(item, set()).add(start)
         for item in wrote:
             self.producer[item] = start
 
@@ -135,12 +135,12 @@ def fuse(graph: Graph, only: frozenset[str] | None = None) -> Graph:
         graph: A simplified graph; it is not changed.
         only: Merge no group without one of these primitives.
     """
-    readers: dict[int, list[int]] = {}
+    readers: dict[int, set[int]] = {}
     for index, node in enumerate(graph.nodes):
         for item in node.inputs:
-            readers.setdefault(item, []).append(index)
+            readers.setdefault(item, set()).add(index)
     for item in graph.outputs:
-        readers.setdefault(item, [])
+        readers.setdefault(item, set())
     copy = Graph(
         shapes=list(graph.shapes),
         itemsizes=list(graph.itemsizes),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mlx_preflight.memory import layout as layouts
 from mlx_preflight.memory import rules
+from mlx_preflight.memory.buffer_cache import BufferCache
 from mlx_preflight.memory.graph import Graph, Node
 from mlx_preflight.memory.layout import Layout
 
@@ -62,6 +63,7 @@ class Machine:
         lag: Lag,
         *,
         page: int = 1,
+        cache: BufferCache | None = None,
     ) -> None:
         """Place the arguments and count the references to every array.
 
@@ -71,11 +73,13 @@ class Machine:
             keep: Arrays that something outside the graph still refers to.
             lag: How far the worker is behind.
             page: Larger buffers than this many bytes are rounded up to a multiple of it.
+            cache: What keeps freed buffers for reuse; the CPU backend's if None.
         """
         self.graph = graph
         self.order = order
         self.lag = lag
         self.page = page
+        self.cache = cache or BufferCache(rules.CPU_PAGE, rules.CPU_CACHE)
         self.result = Replay()
         self.layout: dict[int, Layout] = {}
         self.buffer: dict[int, Buffer] = {}
@@ -84,8 +88,11 @@ class Machine:
         self.pending: list[Buffer] = []
         self.dispatches = 0
         for index in order:
-            for item in graph.nodes[index].inputs:
-                self.refs[item] += 1
+            node = graph.nodes[index]
+            # Every result has its own list of inputs (`make_arrays` of mlx/array.cpp), so a
+            # primitive with several results never finds an input that nothing else refers to.
+            for item in node.inputs:
+                self.refs[item] += len(node.outputs)
         for item in keep:
             self.refs[item] += 1
         for item in dict.fromkeys([*graph.inputs, *graph.constants]):
@@ -98,6 +105,7 @@ class Machine:
     def _new(self, array: int, nbytes: int) -> Buffer:
         if nbytes > self.page:
             nbytes += -nbytes % self.page
+        nbytes = self.cache.take(nbytes)
         self.live += nbytes
         self.result.events.append((array, nbytes))
         if self.live > self.result.peak_bytes:
@@ -123,6 +131,7 @@ class Machine:
         buffer.holders -= 1
         if buffer.holders == 0:
             self.live -= buffer.nbytes
+            self.cache.give(buffer.nbytes)
             self.result.events.append((buffer.origin, -buffer.nbytes))
 
     # -- rules ---------------------------------------------------------------------------
@@ -192,7 +201,7 @@ class Machine:
             buffer.holders += 1
         self.pending.extend(held.values())
         for item in node.inputs:
-            self.refs[item] -= 1
+            self.refs[item] -= len(node.outputs)
             if self.refs[item] == 0:
                 self.forget(item)
         for item in node.outputs:
@@ -227,9 +236,10 @@ class TaskLag(Lag):
     primitive's inputs is its last one.
     """
 
-    def __init__(self, phase: int = 0) -> None:
-        """Start with an empty queue, some dispatches into a task."""
+    def __init__(self, phase: int = 0, tasks: int = rules.ACTIVE_TASKS) -> None:
+        """Start with an empty queue, some dispatches into a task; `tasks` may be outstanding."""
         self._issued = phase
+        self._tasks = tasks
         self._queue: deque[tuple[int, list[Buffer]]] = deque()
         self._completed = 0
 
@@ -238,7 +248,7 @@ class TaskLag(Lag):
         self._issued += machine.dispatches
         self._queue.append((self._issued, machine.pending))
         machine.pending = []
-        if self._issued // rules.DISPATCHES_PER_TASK - self._completed <= rules.ACTIVE_TASKS:
+        if self._issued // rules.DISPATCHES_PER_TASK - self._completed <= self._tasks:
             return
         self._completed += 1
         done = self._completed * rules.DISPATCHES_PER_TASK

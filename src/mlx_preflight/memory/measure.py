@@ -56,7 +56,7 @@ def measure(
     Args:
         config: The model's config.json.
         settings: The run, on this machine's backend.
-        steps: Training steps; the peak is reached in the second.
+        steps: Training steps; the timing of the worker, and the peak with it, differs among them.
         seed: Of the random weights.
         timeout_s: After which the child is killed.
         memory_limit_bytes: Memory that the child may take; None for no limit.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib.metadata
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +66,12 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
     started = time.perf_counter()
     validation.check_settings(settings)
     validation.check_config(config, settings)
-    # Elsewhere than on the CPU, MLX would trace that machine's kernels, not the backend's.
-    with mx.stream(mx.cpu):
-        subject = subjects.build(config, settings)
-    found = simulation.highest(subject.steps, settings.backend)
-    parts = breakdown(found, architecture.vocabulary(config), subject.trained_shapes)
+    with _uncollected():
+        # Elsewhere than on the CPU, MLX would trace that machine's kernels, not the backend's.
+        with mx.stream(mx.cpu):
+            subject = subjects.build(config, settings)
+        found = simulation.highest(subject.steps, settings.backend)
+        parts = breakdown(found, architecture.vocabulary(config), subject.trained_shapes)
     parts.add("adapters", subject.untraced_bytes)
     peak = found.replay.peak_bytes + subject.untraced_bytes
     low, high, warnings = _interval(parts.peak, found.lowest_bytes, peak, settings, subject)
@@ -86,6 +89,18 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
         timeline=parts.timeline,
         seconds=time.perf_counter() - started,
     )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Stop the search for reference cycles, which walks a large graph again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _interval(

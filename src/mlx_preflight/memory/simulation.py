@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlx_preflight.memory import fusion, rules, schedule
-from mlx_preflight.memory.graph import Graph
+from mlx_preflight.memory.buffer_cache import BufferCache
+from mlx_preflight.memory.graph import Graph, Node
 from mlx_preflight.memory.liveness import CommandBufferLag, Lag, Machine, Replay, TaskLag
 
 
@@ -22,6 +23,7 @@ class Step:
         queries: Tokens that go through the model.
         keys: Tokens that they attend to.
         compiled: Whether the whole step runs under `mx.compile`, not only its activations.
+        beside: Primitives that are evaluated with it but not compiled.
     """
 
     graph: Graph
@@ -31,6 +33,7 @@ class Step:
     queries: int
     keys: int
     compiled: bool
+    beside: Sequence[Node] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +51,55 @@ class Simulated:
     lowest_bytes: int
 
 
-def simulate(step: Step, backend: str) -> Simulated:
-    """Replay one step with the run-ahead and the page size of a backend.
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Hold a step, fused and in order, and a replay whose peak no other one exceeds."""
+
+    step: Step
+    graph: Graph
+    order: list[int]
+    bound: Replay
+
+
+def _prepare(step: Step, backend: str) -> _Prepared:
+    """Fuse, order and replay a step once, on the CPU one task further behind than it falls."""
+    graph = fusion.fuse(step.graph, None if step.compiled else rules.ACTIVATIONS)
+    graph.nodes += step.beside
+    order = schedule.order(graph, step.wanted)
+    lag = TaskLag(tasks=rules.ACTIVE_TASKS + 1) if backend == "cpu" else CommandBufferLag()
+    return _Prepared(step, graph, order, _replay(step, graph, order, lag, backend))
+
+
+def _replay(step: Step, graph: Graph, order: list[int], lag: Lag, backend: str) -> Replay:
+    """Replay a step from an empty cache of buffers: the trainer clears it after every step."""
+    cpu = backend == "cpu"
+    page = 1 if cpu else rules.METAL_PAGE
+    cache = BufferCache(rules.CPU_PAGE, rules.CPU_CACHE) if cpu else BufferCache(page, None)
+    return Machine(graph, order, [*step.wanted, *step.held], lag, page=page, cache=cache).run()
+
+
+def _simulate(prepared: _Prepared, backend: str) -> Simulated:
+    """Replay one step with every run-ahead that the backend may have.
 
     On the CPU a task may end at any of its dispatches, since they are counted through all
     evaluations: a long run meets every such phase, and the highest peak counts.
     """
-    graph = fusion.fuse(step.graph, None if step.compiled else rules.ACTIVATIONS)
-    order = schedule.order(graph, step.wanted)
-    keep = [*step.wanted, *step.held]
+    step, graph, order = prepared.step, prepared.graph, prepared.order
+    replays = [prepared.bound]
     if backend == "cpu":
-        lags: list[Lag] = [TaskLag(phase) for phase in range(rules.DISPATCHES_PER_TASK)]
-        page = 1
-    else:
-        lags, page = [CommandBufferLag()], rules.METAL_PAGE
-    replays = [Machine(graph, order, keep, lag, page=page).run() for lag in lags]
-    peaks = [replay.peak_bytes for replay in replays]
-    best = replays[peaks.index(max(peaks))]
-    return Simulated(step, graph, order, best, min(peaks))
+        lags = [TaskLag(phase) for phase in range(rules.DISPATCHES_PER_TASK)]
+        replays = [_replay(step, graph, order, lag, backend) for lag in lags]
+    best = max(replays, key=lambda replay: replay.peak_bytes)
+    lowest = min(replay.peak_bytes for replay in replays)
+    return Simulated(step, graph, order, best, lowest)
 
 
 def highest(steps: Sequence[Step], backend: str) -> Simulated:
-    """Return the replay with the highest peak."""
-    return max((simulate(step, backend) for step in steps), key=lambda s: s.replay.peak_bytes)
+    """Return the replay with the highest peak; skip a step that cannot have it."""
+    prepared = [_prepare(step, backend) for step in steps]
+    prepared.sort(key=lambda item: item.bound.peak_bytes, reverse=True)
+    best = _simulate(prepared[0], backend)
+    for item in prepared[1:]:
+        if item.bound.peak_bytes > best.replay.peak_bytes:
+            best = max(best, _simulate(item, backend), key=lambda found: found.replay.peak_bytes)
+    return best

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mlx_preflight.memory import architecture, stand_ins
+from mlx_preflight.memory import architecture, loop, stand_ins
 from mlx_preflight.memory.graph import Graph, Recorder
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.simulation import Step
@@ -52,16 +52,21 @@ def fill(tree: Any, values: Iterator[Any]) -> Any:
 def training(model: Any, settings: Settings) -> list[Step]:
     """Trace the training steps that can have the highest peak.
 
-    With accumulation, the first step of a cycle adds to nothing and applies nothing, the last
-    one does both, and those between only add.
+    The very first step makes the optimizer's state. With accumulation, the first step of a
+    cycle adds to nothing and applies nothing, the last one does both, and those between only
+    add.
     """
     cycle = settings.grad_accumulation_steps
     optimizer = architecture.optimizer(model, settings)
+    given = list(leaves(architecture.optimizer(model, settings, initialised=False).state))
     kinds = {(index > 0, index == cycle - 1) for index in range(cycle)}
-    return [
+    steps = [
         _training(model, optimizer, settings, add=add, update=update)
         for add, update in sorted(kinds)
     ]
+    labels = steps[0].graph.labels
+    moments = [item for item, label in labels.items() if label == "optimizer state"]
+    return [loop.first(steps[0], moments[len(given) :], update=cycle == 1), *steps]
 
 
 def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, update: bool) -> Step:
@@ -96,11 +101,14 @@ def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, upda
         graph = export(step, arguments, labels)
     kept = 0 if update else sum(1 for _ in leaves(model.trainable_parameters()))
     loss, gradients, new = graph.outputs[:2], graph.outputs[2 : 2 + kept], graph.outputs[2 + kept :]
+    beside = loop.sums(graph, loss)
+    results = [node.outputs[0] for node in beside]
     # The trainer evaluates state, loss, tokens and gradients in this order.
     return Step(
         graph=graph,
-        wanted=[*new, *loss, *gradients],
-        held=graph.inputs[:2],
+        beside=beside,
+        wanted=[*new, *results, *gradients],
+        held=[*graph.inputs[:2], *loss],
         outputs=dict(zip(new, labels[2 + len(previous) :], strict=True))
         | dict.fromkeys(gradients, "gradients"),
         queries=settings.row_tokens - 1,

@@ -1,0 +1,392 @@
+"""Index texts in Qdrant: embedded on disk, in memory, or a server by address; always rebuildable.
+
+Embedded Qdrant is neither thread- nor process-safe (qdrant-client 1.20), so one thread lock
+and one file lock surround it. The folder is opened for an operation and closed after a short
+idle time, so that several servers can share it. Its files are pickles of our own making:
+they are never imported, and a folder that belongs to somebody else is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+from qdrant_client import QdrantClient, models
+
+from mcp_local import encoder
+from mlx_preflight.errors import PreflightError, ResultError, UsageError
+
+COLLECTION = "preflight_runs"
+VECTOR = "text"
+
+WARN_POINTS, MAX_POINTS = 10_000, 20_000
+"""Embedded Qdrant searches by brute force: slow from the first on, too slow from the second."""
+
+LEASE_S = 0.5
+"""How long an embedded index stays open for the next operation of this process."""
+
+HOLD_S = 10.0
+"""How long it stays open at most while operations follow each other, for others' sake."""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_WAIT_S = 30.0
+_PAUSE_S = 0.1
+_TIMEOUT_S = 10
+_BATCH = 256
+_FIRST = 400
+"""Points that a search asks for beyond its limit before it asks for more."""
+
+_NAMESPACE = uuid.UUID("6f1c4f0e-3a55-5b0a-9d7f-0c6a2b7f1e11")
+"""Makes point ids from run ids; of no meaning, fixed for ever."""
+
+
+class QdrantManager:
+    """Keep one collection of sparse vectors; safe for threads and, on disk, for processes."""
+
+    def __init__(
+        self, path: Path | None = None, *, url: str | None = None, api_key: str | None = None
+    ) -> None:
+        """Name the place; nothing is opened yet.
+
+        Args:
+            path: Folder of the embedded index; None with no url keeps it in memory.
+            url: Address of a Qdrant server.
+            api_key: Its key; never shown or logged.
+        """
+        self._path, self._url, self._key = path, url, api_key
+        self._guard = threading.RLock()
+        self._client: QdrantClient | None = None
+        self._opened = 0.0
+        self._timer: threading.Timer | None = None
+        # Not thread-local: the timer of the lease releases on a thread of its own.
+        self._file_lock = (
+            FileLock(str(path) + ".lock", timeout=_WAIT_S, thread_local=False) if path else None
+        )
+        self._said: list[str] = []
+
+    @property
+    def engine(self) -> str:
+        """Return where the index lives: `memory`, `path` or `url`."""
+        return "url" if self._url else "path" if self._path else "memory"
+
+    def sync(self, wanted: Mapping[str, str], document: Callable[[str], str]) -> str:
+        """Make the index hold exactly the given runs.
+
+        Args:
+            wanted: Run id → revision; a point of another revision is written anew.
+            document: Run id → text.
+
+        Returns:
+            What had to be mended first, or an empty text.
+
+        Raises:
+            ResultError: The index cannot be used.
+        """
+        with self._open() as client:
+            held = self._held(client)
+            stale = [name for name in held if name not in wanted]
+            new = [name for name, revision in wanted.items() if held.get(name) != revision]
+            if stale:
+                client.delete(COLLECTION, models.PointIdsList(points=[point_id(n) for n in stale]))
+            for begin in range(0, len(new), _BATCH):
+                part = new[begin : begin + _BATCH]
+                client.upsert(COLLECTION, [_point(n, wanted[n], document(n)) for n in part])
+            if stale or new:
+                self._write_state(dict(wanted))
+            count = len(wanted)
+            if self.engine == "path" and count >= WARN_POINTS:
+                advice = "use a Qdrant server" if count >= MAX_POINTS else "searches become slow"
+                self._said.append(f"{count} runs in the embedded index: {advice}")
+            said, self._said = "; ".join(self._said), []
+            return said
+
+    def search(self, text: str, among: Iterable[str], limit: int) -> list[tuple[str, float]]:
+        """Return run ids and scores, best first.
+
+        Args:
+            text: What is looked for.
+            among: Run ids that may be found.
+            limit: How many are wanted at most.
+
+        Raises:
+            ResultError: The index cannot be used.
+        """
+        allowed = set(among)
+        indices, values = encoder.query(text)
+        if not indices or not allowed:
+            return []
+        asked = models.SparseVector(indices=indices, values=values)
+        step = _FIRST + limit
+        with self._open() as client:
+            while True:
+                points = client.query_points(
+                    COLLECTION, query=asked, using=VECTOR, limit=step, with_payload=["run_id"]
+                ).points
+                pairs = (
+                    (str((point.payload or {}).get("run_id")), point.score) for point in points
+                )
+                found = [(name, score) for name, score in pairs if name in allowed]
+                # The filters are exact, so the ranking goes on until enough pass them.
+                if len(found) >= limit or len(points) < step:
+                    return found[:limit]
+                step *= 8
+
+    def count(self) -> int:
+        """Return how many points there are."""
+        with self._open() as client:
+            return client.count(COLLECTION, exact=True).count
+
+    def clear(self) -> None:
+        """Throw the collection away and make an empty one."""
+        with self._guard:
+            if self.engine == "path":
+                self._shut()
+                with self._locked():
+                    self._discard()
+            else:
+                with self._open() as client:
+                    client.delete_collection(COLLECTION)
+                    _create(client)
+
+    def status(self) -> dict[str, Any]:
+        """Return engine, place, points and encoder; `error` says why it cannot be used."""
+        about: dict[str, Any] = {"engine": self.engine, "encoder": encoder.VERSION}
+        try:
+            about["points"] = self.count()
+        except PreflightError as error:
+            about |= {"points": 0, "error": str(error)}
+        if self._path is not None:
+            about["folder"] = str(self._path)
+        return about
+
+    def close(self) -> None:
+        """Release the index; the next operation opens it again."""
+        with self._guard:
+            self._shut(keep_memory=False)
+
+    # Inside
+
+    @contextmanager
+    def _open(self) -> Iterator[QdrantClient]:
+        """Give the client to one thread; embedded on disk to one process."""
+        with self._guard:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            try:
+                if self._client is None:
+                    self._client = self._connect()
+                    self._opened = time.monotonic()
+                yield self._client
+            except PreflightError:
+                raise
+            # The client raises what its transports and numpy raise.
+            except Exception as error:
+                self._shut(keep_memory=False)
+                raise ResultError(
+                    f"the index failed: {type(error).__name__}: {str(error)[:200]}",
+                    hint="`mlx-preflight memory rebuild` makes it anew from the records",
+                ) from error
+            finally:
+                self._lease()
+
+    def _lease(self) -> None:
+        """Close an embedded index soon, or now when others had to wait for long."""
+        if self.engine != "path" or self._client is None:
+            return
+        if time.monotonic() - self._opened > HOLD_S:
+            self._shut()
+            # Those who wait look every 20 ms; without a pause they would never come in.
+            time.sleep(_PAUSE_S)
+            return
+        self._timer = threading.Timer(LEASE_S, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expire(self) -> None:
+        with self._guard:
+            if self._timer is not None:
+                self._timer = None
+                self._shut()
+
+    def _shut(self, *, keep_memory: bool = True) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._client is not None and not (keep_memory and self.engine != "path"):
+            self._client.close()
+            self._client = None
+        if self._file_lock is not None and self._file_lock.is_locked:
+            self._file_lock.release(force=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._file_lock is None:
+            yield
+            return
+        self._acquire(self._file_lock)
+        try:
+            yield
+        finally:
+            self._file_lock.release(force=True)
+
+    def _acquire(self, lock: FileLock) -> None:
+        try:
+            lock.acquire(poll_interval=0.02)
+        except Timeout as error:
+            raise ResultError(
+                f"{self._path}: another process has been using the index for {_WAIT_S:.0f} s"
+            ) from error
+
+    def _connect(self) -> QdrantClient:
+        if self._url:
+            return self._remote(self._url)
+        if self._path is None:
+            client = QdrantClient(":memory:")
+            self._prepare(client)
+            return client
+        self._own(self._path)
+        lock = self._file_lock
+        if lock is not None:
+            self._acquire(lock)
+        try:
+            return self._embedded(self._path)
+        except BaseException:
+            if lock is not None:
+                lock.release(force=True)
+            raise
+
+    def _remote(self, url: str) -> QdrantClient:
+        parts = urlsplit(url)
+        if self._key and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise UsageError(f"{url}: an API key would go over the network in plain words")
+        with warnings.catch_warnings():
+            # Of a key without encryption, which loopback does not need.
+            warnings.simplefilter("ignore")
+            client = QdrantClient(
+                url=url, api_key=self._key, timeout=_TIMEOUT_S, check_compatibility=False
+            )
+        self._prepare(client)
+        return client
+
+    def _embedded(self, path: Path) -> QdrantClient:
+        """Open the folder; a damaged, foreign or outdated index is thrown away and begun anew."""
+        try:
+            client = _quiet(path)
+            self._prepare(client)
+        # Damaged files raise whatever json, pickle and sqlite raise.
+        except Exception as error:  # noqa: BLE001
+            self._said.append(f"the index was damaged ({type(error).__name__}) and was rebuilt")
+            self._discard()
+            client = _quiet(path)
+            self._prepare(client)
+        return client
+
+    def _own(self, path: Path) -> None:
+        """Make the folder ours alone: what lies in it is unpickled."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.mkdir(exist_ok=True, mode=0o700)
+        found = path.stat()
+        if path.is_symlink() or found.st_uid != os.getuid():
+            raise ResultError(f"{path}: belongs to somebody else, so it is not opened")
+        if found.st_mode & 0o077:
+            path.chmod(0o700)
+
+    def _discard(self) -> None:
+        if self._path is not None:
+            shutil.rmtree(self._path, ignore_errors=True)
+            self._own(self._path)
+
+    def _prepare(self, client: QdrantClient) -> None:
+        """Create the collection, or make sure that it is one of ours."""
+        if not client.collection_exists(COLLECTION):
+            _create(client)
+            return
+        sparse = client.get_collection(COLLECTION).config.params.sparse_vectors or {}
+        # What this version wrote last needs no second look at every point.
+        trusted = self._read_state() is not None
+        odd = 0 if trusted else client.count(COLLECTION, _of_other_encoders(), exact=True).count
+        wrong = VECTOR not in sparse or sparse[VECTOR].modifier != models.Modifier.IDF
+        if wrong or odd:
+            what = "of another shape" if wrong else "made by another encoder"
+            self._said.append(f"the index was {what} and was rebuilt")
+            client.delete_collection(COLLECTION)
+            _create(client)
+
+    def _held(self, client: QdrantClient) -> dict[str, str]:
+        """Return run id → revision of what the index holds."""
+        if (known := self._read_state()) is not None and (
+            client.count(COLLECTION, exact=True).count == len(known)
+        ):
+            return known
+        held: dict[str, str] = {}
+        offset: Any = None
+        while True:
+            points, offset = client.scroll(
+                COLLECTION, limit=1000, offset=offset, with_payload=["run_id", "revision"]
+            )
+            for point in points:
+                payload = point.payload or {}
+                held[str(payload.get("run_id"))] = str(payload.get("revision"))
+            if offset is None:
+                return held
+
+    def _read_state(self) -> dict[str, str] | None:
+        """Return what was written last, if nothing else can have written since."""
+        if self._path is None:
+            return None
+        try:
+            found = json.loads((self._path / "held.json").read_text(encoding="utf-8"))
+            if found["encoder"] != encoder.VERSION:
+                return None
+            return {str(key): str(value) for key, value in found["held"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _write_state(self, held: dict[str, str]) -> None:
+        if self._path is not None:
+            scratch = self._path / "held.json.new"
+            scratch.write_text(
+                json.dumps({"encoder": encoder.VERSION, "held": held}), encoding="utf-8"
+            )
+            os.replace(scratch, self._path / "held.json")
+
+
+def point_id(run_id: str) -> str:
+    """Return the id of a run's point."""
+    return str(uuid.uuid5(_NAMESPACE, run_id))
+
+
+def _point(run_id: str, revision: str, text: str) -> models.PointStruct:
+    indices, values = encoder.document(text)
+    payload = {"run_id": run_id, "revision": revision, "encoder": encoder.VERSION}
+    vector: dict[str, Any] = {VECTOR: models.SparseVector(indices=indices, values=values)}
+    return models.PointStruct(id=point_id(run_id), vector=vector, payload=payload)
+
+
+def _create(client: QdrantClient) -> None:
+    sparse = {VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)}
+    client.create_collection(COLLECTION, vectors_config={}, sparse_vectors_config=sparse)
+
+
+def _of_other_encoders() -> models.Filter:
+    same = models.FieldCondition(key="encoder", match=models.MatchValue(value=encoder.VERSION))
+    return models.Filter(must_not=[same])
+
+
+def _quiet(path: Path) -> QdrantClient:
+    with warnings.catch_warnings():
+        # It warns of its own limits at 20,000 points; `sync` says so earlier and better.
+        warnings.simplefilter("ignore")
+        return QdrantClient(path=str(path))

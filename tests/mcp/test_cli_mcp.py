@@ -1,0 +1,115 @@
+"""The commands around the memory: what people type, and what they are told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from mcp_support import runs
+from mcp_support.project import make, write_report
+from typer.testing import CliRunner, Result
+
+from mcp_local.memory_manager import MemoryManager
+from mlx_preflight.cli import app
+from mlx_preflight.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a project that remembers four runs, the last one slower."""
+    folder = make(tmp_path / "project")
+    memory = MemoryManager.of_project(folder)
+    for number, speed in enumerate([100.0, 101.0, 99.0, 80.0]):
+        memory.record(runs.report(number, measured={"AC5.4/decode_tokens_per_s": speed}))
+    return folder
+
+
+def run(project: Path, *arguments: str) -> Result:
+    """Run a command on the project."""
+    return CliRunner().invoke(app, [*arguments, "--project", str(project)])
+
+
+def test_history_shows_and_flags_the_last_change(project: Path) -> None:
+    """Exit 1 when the newest run is out of line, 0 when it is not."""
+    done = run(project, "history", "decode_tokens_per_s")
+    assert done.exit_code == 1
+    assert len(done.stdout.splitlines()) == 4
+    assert "<< -20.0% against the median of 3 earlier runs" in done.stdout
+    found = json.loads(run(project, "history", "decode_tokens_per_s", "--json").stdout)
+    assert [point["flagged"] for point in found] == [False, False, False, True]
+    before = run(project, "history", "decode_tokens_per_s", "--where", "decode_tokens_per_s > 90")
+    assert before.exit_code == 0
+
+
+def test_history_is_drawn(project: Path, tmp_path: Path) -> None:
+    """The picture is written in the format of its name; another one is refused."""
+    target = tmp_path / "speed.svg"
+    run(project, "history", "decode_tokens_per_s", "--plot", str(target))
+    assert target.read_text().startswith("<?xml")
+    wrong = run(project, "history", "decode_tokens_per_s", "--plot", str(tmp_path / "speed.exe"))
+    assert isinstance(wrong.exception, UsageError)
+
+
+def test_search_lists_and_finds(project: Path) -> None:
+    """Without words the newest come first; with words the best."""
+    listed = run(project, "memory", "search", "--limit", "2")
+    assert listed.stdout.splitlines()[0].startswith("run-00003")
+    assert listed.stdout.splitlines()[-1] == "2 of 4 and more"
+    run(project, "memory", "note", "run-00001", "the charger was unplugged")
+    found = json.loads(run(project, "memory", "search", "unplugged charger", "--json").stdout)
+    assert [hit["run_id"] for hit in found["hits"]] == ["run-00001"]
+
+
+def test_the_memory_is_kept(project: Path, tmp_path: Path) -> None:
+    """Status, export, prune, import and rebuild agree on the number of runs."""
+    assert json.loads(run(project, "memory", "status", "--json").stdout)["records"] == 4
+    target = tmp_path / "runs.jsonl"
+    assert run(project, "memory", "export", str(target)).stdout == "exported: 4\n"
+    assert run(project, "memory", "prune", "--keep", "1").stdout == "forgotten: 3\n"
+    assert run(project, "memory", "rebuild").stdout == "indexed: 1\n"
+    with target.open("a") as stream:
+        stream.write("garbage\n")
+    done = run(project, "memory", "import", str(target))
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[:2] == ["new: 3", "refused: 1"]
+    assert isinstance(run(project, "memory", "prune").exception, UsageError)
+
+
+def test_a_judged_run_is_remembered(tmp_path: Path) -> None:
+    """`summary` records what it judged, and says so; a memory that fails is no failure."""
+    folder = make(tmp_path / "project")
+    run(folder, "check", "ac1-evaluation")
+    done = run(folder, "summary")
+    assert "remembered" in done.stderr
+    heads = MemoryManager.of_project(folder).heads()
+    assert [head.status_of("AC1.1") for head in heads] == ["FAIL"]
+    history = folder / ".preflight" / "history"
+    for path in sorted(history.rglob("*"), reverse=True):
+        path.unlink()
+    history.rmdir()
+    history.write_text("in the way")
+    again = run(folder, "summary")
+    assert "the run is not remembered" in again.stderr
+    assert again.exit_code == done.exit_code
+
+
+def test_http_beyond_loopback_is_refused_before_anything_starts(project: Path) -> None:
+    """The command names the option that allows it."""
+    arguments = ["mcp", "--project", str(project), "--http", "--host", "0.0.0.0"]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UsageError)
+    assert "--allow-host" in done.exception.hint
+    assert not (project / ".preflight" / "mcp-token").exists()
+
+
+def test_a_report_of_another_schema_is_said_to_be_unreadable(tmp_path: Path) -> None:
+    """The memory never believes what it cannot read."""
+    from mlx_preflight import cli_mcp
+
+    folder = make(tmp_path / "project")
+    write_report(folder, {"schema": 99})
+    assert "not remembered" in cli_mcp.remember(folder / ".preflight")

@@ -1,0 +1,120 @@
+"""A run keeps its project to itself as long as it lives, and nothing of it outlives a cancel."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from mcp_support.processes import alive, started, until
+from mcp_support.project import make
+
+from mcp_local import jobs
+from mcp_local.claim import Claim
+from mcp_local.jobs import BusyError, Jobs
+from mlx_preflight.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SERVER = """
+import sys
+from pathlib import Path
+from mcp_local.jobs import Jobs
+project = Path(sys.argv[1])
+print(Jobs((project,)).start(project, "gate4-unit").run_id, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_claim_is_taken_once_and_let_go_once(tmp_path: Path) -> None:
+    """The second taker gets nothing until the first lets go; letting go twice is harmless."""
+    first = Claim.take(tmp_path / "lock")
+    assert first is not None
+    assert Claim.take(tmp_path / "lock") is None
+    first.release()
+    first.release()
+    second = Claim.take(tmp_path / "lock")
+    assert second is not None
+    second.release()
+
+
+def test_a_claim_is_no_link_to_another_file(tmp_path: Path) -> None:
+    """A link in its place is not followed: the file behind it is not ours."""
+    (tmp_path / "lock").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="lock"):
+        Claim.take(tmp_path / "lock")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_child_that_inherits_a_claim_keeps_it(tmp_path: Path) -> None:
+    """The claim ends with the child, not with the server that started it."""
+    claim = Claim.take(tmp_path / "lock")
+    assert claim is not None
+    with subprocess.Popen(["sleep", "60"], pass_fds=claim.handed_on()) as child:
+        claim.release()
+        assert Claim.take(tmp_path / "lock") is None
+        child.kill()
+    again = Claim.take(tmp_path / "lock")
+    assert again is not None
+    again.release()
+
+
+@pytest.mark.slow
+def test_a_killed_server_does_not_let_a_second_run_in(tmp_path: Path) -> None:
+    """Its run goes on, so the project stays busy until that run ends."""
+    project = make(tmp_path / "project", slow=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(project)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        run_id = server.stdout.readline().strip()
+        pids = started(project)
+        (run,) = psutil.Process(server.pid).children()
+        server.kill()
+    other = Jobs((project,))
+    with pytest.raises(BusyError, match=run_id):
+        other.start(project, "gate1-format")
+    run.terminate()
+    until(lambda: not any(alive(pid) for pid in pids), 15, "the run left a process")
+    until(lambda: not alive(run.pid), 15, "the run did not end")
+    other.start(project, "gate1-format").cancel()
+
+
+@pytest.mark.slow
+def test_cancel_reaches_a_run_that_ignores_the_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hosts in the background hand on that SIGINT is ignored; tools have groups of their own."""
+    project = make(tmp_path / "project", slow=True)
+    monkeypatch.setattr(
+        jobs, "_STEPS", ((signal.SIGINT, 0.5), (signal.SIGINT, 0.1), (signal.SIGKILL, 5.0))
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        job = Jobs((project,)).start(project, "gate4-unit")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    pids = started(project)
+    job.cancel()
+    assert job.describe()["state"] == "cancelled"
+    until(lambda: not any(alive(pid) for pid in pids), 10, "cancel left a process")
+
+
+def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is heavy, so a server runs two projects at a time at most."""
+    monkeypatch.setattr(jobs, "MAX_JOBS", 1)
+    folders = tuple(make(tmp_path / name) for name in "ab")
+    held = Jobs(folders)
+    try:
+        held.start(folders[0], "gate1-format")
+        with pytest.raises(UsageError, match="1 runs are at work"):
+            held.start(folders[1], "gate1-format")
+    finally:
+        held.close()
