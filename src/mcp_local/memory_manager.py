@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+import os
 import statistics
 import sys
 import threading
@@ -21,11 +22,13 @@ from mcp_local import records, run_log
 from mcp_local.filters import Filter, Head, Names, moment
 from mcp_local.records import Record
 from mcp_local.run_log import Damage, RunLog
+from mlx_preflight.criteria import sign_off
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import Status, read_json, write_text
 
 if TYPE_CHECKING:
     from mcp_local.qdrant_manager import QdrantManager
+    from mlx_preflight.criteria.sign_off import SignOff
 
 FOLDER = "history"
 """Name of the memory's folder within a project's `.preflight`."""
@@ -121,11 +124,22 @@ class MemoryManager:
 
     @property
     def index(self) -> QdrantManager:
-        """Return the full-text index."""
-        if self._index is None:
-            from mcp_local.qdrant_manager import QdrantManager  # noqa: PLC0415  (0.75 s)
+        """Return the full-text index: beside the records, or on the server that is named.
 
-            self._index = QdrantManager(self.log.folder / "index")
+        `PREFLIGHT_QDRANT_URL` names a Qdrant server and `PREFLIGHT_QDRANT_API_KEY` its key.
+        """
+        if self._index is None:
+            from mcp_local.qdrant_manager import (  # noqa: PLC0415  (0.75 s)
+                COLLECTION,
+                QdrantManager,
+            )
+
+            if url := os.environ.get("PREFLIGHT_QDRANT_URL", ""):
+                key = os.environ.get("PREFLIGHT_QDRANT_API_KEY") or None
+                name = f"{COLLECTION}_{self.log.name()}"
+                self._index = QdrantManager(url=url, api_key=key, collection=name)
+            else:
+                self._index = QdrantManager(self.log.folder / "index")
         return self._index
 
     def close(self) -> None:
@@ -135,13 +149,18 @@ class MemoryManager:
 
     # Writing
 
-    def record(self, report: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> bool:
+    def record(
+        self,
+        report: Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
+        sign_offs: Iterable[SignOff] = (),
+    ) -> bool:
         """Remember a run by its report; return whether there was anything new to remember.
 
         Raises:
             ResultError: The report is damaged, or the folder cannot be written.
         """
-        return self.add([records.from_report(report, settings)]) == 1
+        return self.add([records.from_report(report, settings, sign_offs)]) == 1
 
     def add(self, found: Iterable[Record]) -> int:
         """Append records that are not there yet; return how many, once the disk has them.
@@ -469,7 +488,7 @@ def remember(state: Path) -> str:
     """
     report = read_json(state / "report.json", limit_bytes=64_000_000)
     manager = MemoryManager(state / FOLDER)
-    new = manager.record(report, _settings_of(state.parent))
+    new = manager.record(report, _settings_of(state.parent), sign_off.read(state))
     return f"run {report['run_id']} {'remembered' if new else 'was remembered already'}"
 
 

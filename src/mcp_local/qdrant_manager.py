@@ -55,7 +55,12 @@ class QdrantManager:
     """Keep one collection of sparse vectors; safe for threads and, on disk, for processes."""
 
     def __init__(
-        self, path: Path | None = None, *, url: str | None = None, api_key: str | None = None
+        self,
+        path: Path | None = None,
+        *,
+        url: str | None = None,
+        api_key: str | None = None,
+        collection: str = COLLECTION,
     ) -> None:
         """Name the place; nothing is opened yet.
 
@@ -63,7 +68,9 @@ class QdrantManager:
             path: Folder of the embedded index; None with no url keeps it in memory.
             url: Address of a Qdrant server.
             api_key: Its key; never shown or logged.
+            collection: Its name; memories that share a server need one each.
         """
+        self._collection = collection
         self._path, self._url, self._key = path, url, api_key
         self._guard = threading.RLock()
         self._client: QdrantClient | None = None
@@ -98,10 +105,12 @@ class QdrantManager:
             stale = [name for name in held if name not in wanted]
             new = [name for name, revision in wanted.items() if held.get(name) != revision]
             if stale:
-                client.delete(COLLECTION, models.PointIdsList(points=[point_id(n) for n in stale]))
+                client.delete(
+                    self._collection, models.PointIdsList(points=[point_id(n) for n in stale])
+                )
             for begin in range(0, len(new), _BATCH):
                 part = new[begin : begin + _BATCH]
-                client.upsert(COLLECTION, [_point(n, wanted[n], document(n)) for n in part])
+                client.upsert(self._collection, [_point(n, wanted[n], document(n)) for n in part])
             if stale or new:
                 self._write_state(dict(wanted))
             count = len(wanted)
@@ -131,7 +140,7 @@ class QdrantManager:
         with self._open() as client:
             while True:
                 points = client.query_points(
-                    COLLECTION, query=asked, using=VECTOR, limit=step, with_payload=["run_id"]
+                    self._collection, query=asked, using=VECTOR, limit=step, with_payload=["run_id"]
                 ).points
                 pairs = (
                     (str((point.payload or {}).get("run_id")), point.score) for point in points
@@ -145,7 +154,7 @@ class QdrantManager:
     def count(self) -> int:
         """Return how many points there are."""
         with self._open() as client:
-            return client.count(COLLECTION, exact=True).count
+            return client.count(self._collection, exact=True).count
 
     def clear(self) -> None:
         """Throw the collection away and make an empty one."""
@@ -156,8 +165,8 @@ class QdrantManager:
                     self._discard()
             else:
                 with self._open() as client:
-                    client.delete_collection(COLLECTION)
-                    _create(client)
+                    client.delete_collection(self._collection)
+                    _create(client, self._collection)
 
     def status(self) -> dict[str, Any]:
         """Return engine, place, points and encoder; `error` says why it cannot be used."""
@@ -168,6 +177,8 @@ class QdrantManager:
             about |= {"points": 0, "error": str(error)}
         if self._path is not None:
             about["folder"] = str(self._path)
+        if self._url:
+            about |= {"server": _without_user(self._url), "collection": self._collection}
         return about
 
     def close(self) -> None:
@@ -310,31 +321,33 @@ class QdrantManager:
 
     def _prepare(self, client: QdrantClient) -> None:
         """Create the collection, or make sure that it is one of ours."""
-        if not client.collection_exists(COLLECTION):
-            _create(client)
+        if not client.collection_exists(self._collection):
+            _create(client, self._collection)
             return
-        sparse = client.get_collection(COLLECTION).config.params.sparse_vectors or {}
+        sparse = client.get_collection(self._collection).config.params.sparse_vectors or {}
         # What this version wrote last needs no second look at every point.
         trusted = self._read_state() is not None
-        odd = 0 if trusted else client.count(COLLECTION, _of_other_encoders(), exact=True).count
+        odd = (
+            0 if trusted else client.count(self._collection, _of_other_encoders(), exact=True).count
+        )
         wrong = VECTOR not in sparse or sparse[VECTOR].modifier != models.Modifier.IDF
         if wrong or odd:
             what = "of another shape" if wrong else "made by another encoder"
             self._said.append(f"the index was {what} and was rebuilt")
-            client.delete_collection(COLLECTION)
-            _create(client)
+            client.delete_collection(self._collection)
+            _create(client, self._collection)
 
     def _held(self, client: QdrantClient) -> dict[str, str]:
         """Return run id → revision of what the index holds."""
         if (known := self._read_state()) is not None and (
-            client.count(COLLECTION, exact=True).count == len(known)
+            client.count(self._collection, exact=True).count == len(known)
         ):
             return known
         held: dict[str, str] = {}
         offset: Any = None
         while True:
             points, offset = client.scroll(
-                COLLECTION, limit=1000, offset=offset, with_payload=["run_id", "revision"]
+                self._collection, limit=1000, offset=offset, with_payload=["run_id", "revision"]
             )
             for point in points:
                 payload = point.payload or {}
@@ -363,6 +376,11 @@ class QdrantManager:
             os.replace(scratch, self._path / "held.json")
 
 
+def _without_user(url: str) -> str:
+    """Return an address without the name and password that it may hold."""
+    return urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+
+
 def point_id(run_id: str) -> str:
     """Return the id of a run's point."""
     return str(uuid.uuid5(_NAMESPACE, run_id))
@@ -375,9 +393,9 @@ def _point(run_id: str, revision: str, text: str) -> models.PointStruct:
     return models.PointStruct(id=point_id(run_id), vector=vector, payload=payload)
 
 
-def _create(client: QdrantClient) -> None:
+def _create(client: QdrantClient, collection: str) -> None:
     sparse = {VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)}
-    client.create_collection(COLLECTION, vectors_config={}, sparse_vectors_config=sparse)
+    client.create_collection(collection, vectors_config={}, sparse_vectors_config=sparse)
 
 
 def _of_other_encoders() -> models.Filter:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.result import Status
+
+if TYPE_CHECKING:
+    from mlx_preflight.criteria.sign_off import SignOff
 
 SCHEMA = 1
 
@@ -32,6 +35,8 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _REFUSED = frozenset(("Cc", "Cf", "Cs", "Co", "Cn"))
 """Unicode categories of characters that command a terminal, turn text around, or mean nothing."""
+
+_SIGNED = ("who", "when", "note", "digest")
 
 _ORDER = (Status.FAIL, Status.ERROR, Status.BLOCKED)
 
@@ -56,12 +61,17 @@ def valid_run_id(run_id: object) -> bool:
     return isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) is not None
 
 
-def from_report(report: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> Record:
+def from_report(
+    report: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    sign_offs: Iterable[SignOff] = (),
+) -> Record:
     """Return the record of a run from its report.json.
 
     Args:
         report: The document, as `report.document.build` makes it.
         settings: What the run was configured with, as far as it is known.
+        sign_offs: Those of the project; kept is what was signed of this run's answers.
 
     Raises:
         ResultError: The report lacks what a record needs.
@@ -89,6 +99,8 @@ def from_report(report: Mapping[str, Any], settings: Mapping[str, Any] | None = 
             "checks": {row["id"]: _check(row) for row in rows[:MAX_CHECKS]},
             "measurements": _measurements(rows),
         }
+        if signed := _signed(record["measurements"], sign_offs):
+            record["sign_offs"] = signed
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ResultError(f"this report cannot be remembered: {error!r}") from error
     validate(record)
@@ -128,6 +140,12 @@ def validate(record: object) -> Record:
         for value in record["measurements"].values()
     ):
         raise ResultError(f"record {record['run_id']}: a check or measurement is damaged")
+    signed = record.get("sign_offs", {})
+    if not isinstance(signed, dict) or not all(
+        isinstance(item, dict) and all(isinstance(item.get(key), str) for key in _SIGNED)
+        for item in signed.values()
+    ):
+        raise ResultError(f"record {record['run_id']}: a sign-off is damaged")
     return record
 
 
@@ -140,7 +158,11 @@ def text_of(record: Record, notes: list[Record]) -> str:
     wrong = [f"{name} {check['status']} {check.get('reason', '')}" for name, check in worst]
     settings = [f"{name} {value}" for name, value in record["settings"].items()]
     head = f"{record['model']} {record['profile']}"
-    parts = [*(note["text"] for note in notes), head, *settings, *wrong]
+    signed = [
+        f"{check} signed off by {item['who']}: {item['note']}"
+        for check, item in record.get("sign_offs", {}).items()
+    ]
+    parts = [*(note["text"] for note in notes), *signed, head, *settings, *wrong]
     return " \n".join([*parts, record["machine"], record["verdict"]])
 
 
@@ -150,10 +172,14 @@ def line_of(record: Record) -> str:
     more = " …" if len(wrong) > _NAMED else ""
     named = f": {', '.join(wrong[:_NAMED])}{more}" if wrong else ""
     passed = len(record["checks"]) - len(wrong)
+    signed = "".join(
+        f"; {check} signed off by {item['who']}"
+        for check, item in record.get("sign_offs", {}).items()
+    )
     return (
         f"{record['run_id']} {record['started']} {record['verdict']} ({record['status']}) "
         f"{record['model'] or record['profile']} on {record['machine']}: {passed} of "
-        f"{len(record['checks'])} checks PASS{named}"
+        f"{len(record['checks'])} checks PASS{named}{signed}"
     )
 
 
@@ -166,6 +192,23 @@ def _check(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": clean(row["reason"]),
         "remedy": clean(row["remedy"]),
         "required": bool(row["required"]),
+    }
+
+
+def _signed(
+    measurements: Mapping[str, object], sign_offs: Iterable[SignOff]
+) -> dict[str, dict[str, str]]:
+    """Return criterion → sign-off, of the answers that this run gave and of no others."""
+    answers = {value for name, value in measurements.items() if name.endswith("/answers_digest")}
+    return {
+        item.check: {
+            "who": clean(item.who, 80),
+            "when": clean(item.when, 40),
+            "note": clean(item.note, MAX_NOTE),
+            "digest": item.digest,
+        }
+        for item in sign_offs
+        if item.digest in answers
     }
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from filelock import FileLock, Timeout
 from mcp_local import records
 from mcp_local.records import Record
 from mlx_preflight.errors import ResultError
+from mlx_preflight.result import write_text
 
 MAX_LINE_BYTES = 4_000_000
 """A longer line is no record: real ones are under 100 kB."""
@@ -54,6 +57,21 @@ class RunLog:
         """Name the folder; nothing is created before something is written."""
         self.folder = folder
         self.path = folder / "records.jsonl"
+
+    def name(self) -> str:
+        """Return a name that no other memory has; it is drawn once and kept in the folder.
+
+        Raises:
+            ResultError: The folder cannot be written, or the name is damaged.
+        """
+        path = self.folder / "name"
+        with self.writing():
+            if not path.exists():
+                write_text(path, secrets.token_hex(8))
+            found = path.read_text(encoding="utf-8")
+        if not re.fullmatch(r"[0-9a-f]{16}", found):
+            raise ResultError(f"{path}: not a memory's name", hint="delete it")
+        return found
 
     @contextmanager
     def writing(self) -> Iterator[None]:

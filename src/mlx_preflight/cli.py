@@ -271,6 +271,8 @@ def sign_off(
             f"{signed.check} signed off by {signed.who} on {signed.when} "
             f"for answers {signed.digest[:12]}"
         )
+    if (_state(project) / "report.json").is_file() and (said := cli_mcp.remember(_state(project))):
+        typer.echo(said, err=True)
 
 
 def context_of(

@@ -18,7 +18,9 @@ from mcp_support import runs
 
 from mcp_local.filters import Filter, Range, ranges
 from mcp_local.memory_manager import MemoryManager, remember
+from mlx_preflight.criteria import answers, sign_off
 from mlx_preflight.errors import PreflightError, ResultError, UsageError
+from mlx_preflight.result import write_json
 
 WRITER = """
 import sys
@@ -202,6 +204,42 @@ def test_notes_stay_with_their_run(memory: MemoryManager) -> None:
         memory.note("run-2", "x", "me")
     assert memory.prune(keep=0) == ["run-00001"]
     assert memory.status()["notes"] == 0
+
+
+def test_a_sign_off_belongs_to_the_run_whose_answers_were_read(tmp_path: Path) -> None:
+    """Signed after the run it joins that run's record, and no record of other answers."""
+    judged = {"model": "f" * 64, "answers": [{"id": "a", "answer": "b"}]}
+    digest = answers.digest(judged)
+    write_json(tmp_path / answers.LOCATION, {"judged": judged, "digest": digest})
+    memory = MemoryManager(tmp_path / "history")
+    for number, found in ((1, "0" * 64), (2, digest)):
+        report = runs.report(number, measured={"AC5.7/answers_digest": found})
+        write_json(tmp_path / "report.json", report)
+        assert "remembered" in remember(tmp_path)
+    assert "sign_offs" not in memory.get("run-00002")
+    sign_off.record(tmp_path, "AC5", "Ada\x1b[31m", "read all eight")
+    assert remember(tmp_path) == "run run-00002 remembered"
+    kept = memory.get("run-00002")["sign_offs"]["AC5"]
+    assert (kept["who"], kept["note"], kept["digest"]) == ("Ada[31m", "read all eight", digest)
+    assert "sign_offs" not in memory.get("run-00001")
+    (hit,) = memory.search("who has read all eight answers", Filter(run_id="run-00002")).hits
+    assert hit.line.endswith("; AC5 signed off by Ada[31m")
+    memory.close()
+
+
+def test_a_server_is_named_by_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memories that share a server have a collection each, the same at every start."""
+    monkeypatch.setenv("PREFLIGHT_QDRANT_URL", "http://user:secret@127.0.0.1:9")
+    monkeypatch.setenv("PREFLIGHT_QDRANT_API_KEY", "secret-key")
+    seen = [MemoryManager(tmp_path / name).index.status() for name in ("one", "one", "other")]
+    assert {item["engine"] for item in seen} == {"url"}
+    assert seen[0]["collection"] == seen[1]["collection"] != seen[2]["collection"]
+    assert "secret" not in json.dumps(seen)
+    (tmp_path / "one" / "name").write_text("../elsewhere")
+    with pytest.raises(ResultError, match="not a memory's name"):
+        _ = MemoryManager(tmp_path / "one").index
 
 
 def test_prune_forgets_what_it_says(memory: MemoryManager) -> None:

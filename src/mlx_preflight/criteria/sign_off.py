@@ -95,18 +95,33 @@ def state(state_folder: Path, check_id: str, digest: str) -> State:
     Raises:
         ResultError: A sign-off exists and cannot be read; it must not read as "none".
     """
-    path = _path(state_folder, check_id)
-    if not path.exists():
+    found = _read(_path(state_folder, check_id))
+    if found is None:
         return State("none")
+    valid = found.digest == digest and found.check == check_id
+    return State("valid" if valid else "expired", found)
+
+
+def read(state_folder: Path) -> list[SignOff]:
+    """Return every sign-off of a project, valid or expired.
+
+    Raises:
+        ResultError: One exists and cannot be read.
+    """
+    found = (_read(_path(state_folder, check)) for check in CHECKS)
+    return [item for item in found if item is not None]
+
+
+def _read(path: Path) -> SignOff | None:
+    if not path.exists():
+        return None
     document: Any = read_json(path)
     fields = SignOff.__dataclass_fields__
     if not isinstance(document, dict) or document.keys() != fields.keys():
         raise ResultError(f"{path}: not a sign-off; delete it and sign off again")
     if not all(isinstance(value, str) for value in document.values()):
         raise ResultError(f"{path}: not a sign-off; delete it and sign off again")
-    found = SignOff(**document)
-    valid = found.digest == digest and found.check == check_id
-    return State("valid" if valid else "expired", found)
+    return SignOff(**document)
 
 
 def _path(state_folder: Path, check: str) -> Path:
