@@ -68,7 +68,8 @@ def by_hand(project: Path) -> dict[str, Any]:
     for name, (wanted, command) in GATES.items():
         print(f"pip: {name}", file=sys.stderr, flush=True)
         began = time.perf_counter()
-        home = project / ".venvs" / name
+        # Beside the project: black and mypy would examine a venv within it.
+        home = project.with_name(f"{project.name}-venvs") / name
         venv.create(home, with_pip=True)
         python = str(home / "bin" / "python")
         chosen = ["-e", wanted] if wanted.startswith(".") else [wanted]
