@@ -50,6 +50,9 @@ def define(project: Path) -> None:
     """
     # Children of this process (nox -j, nested nox) inherit the id and so share one run.
     os.environ.setdefault(RUN_ID_VARIABLE, new_run_id())
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Dozens of processes would compile the same packages; the sources stay clean so, too.
+        os.environ["PYTHONPYCACHEPREFIX"] = str(project / ".nox" / "pycache")
     nox.options.default_venv_backend = "uv|virtualenv"
     nox.options.reuse_venv = "yes"
     nox.options.error_on_missing_interpreters = True

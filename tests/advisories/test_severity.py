@@ -72,6 +72,7 @@ def test_an_unread_alias_raises_a_low_one_only() -> None:
     assert rate([record(V4)], ["GHSA-1"]).level == "critical"
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.recursive(

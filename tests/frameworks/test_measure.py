@@ -73,6 +73,7 @@ def test_a_child_sees_this_package_and_no_other_of_its_folder(
     assert names == ["mlx_preflight"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "cause"),
     [
@@ -114,6 +115,7 @@ def arguments(project: Path, *more: str) -> list[str]:
     return ["null", "--python", sys.executable, "--project", str(project), "--no-install", *more]
 
 
+@pytest.mark.slow
 def test_a_finished_framework_is_not_measured_again_unless_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

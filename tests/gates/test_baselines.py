@@ -60,6 +60,7 @@ def test_accepted_findings_pass_and_are_marked_known(tmp_path: Path) -> None:
     assert text.count("\n  {") == 3
 
 
+@pytest.mark.slow
 def test_moves_are_not_new(tmp_path: Path) -> None:
     """Lines added above and a renamed file change no fingerprint."""
     project = debt(tmp_path)
@@ -84,6 +85,7 @@ def test_a_swap_is_caught_though_the_count_is_the_same(tmp_path: Path) -> None:
     assert "`sys` imported but unused" in check.reason
 
 
+@pytest.mark.slow
 def test_a_copy_is_new(tmp_path: Path) -> None:
     """The same finding once more is one more, not the same."""
     project = debt(tmp_path)
@@ -94,6 +96,7 @@ def test_a_copy_is_new(tmp_path: Path) -> None:
     assert sample.value(check, "findings_new") != 0
 
 
+@pytest.mark.slow
 def test_fixing_is_free_and_says_how_to_tighten(tmp_path: Path) -> None:
     """A fixed finding passes with the command; recording then shrinks the file."""
     project = debt(tmp_path)
@@ -150,6 +153,7 @@ def change(project: Path, **fields: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["version", "python", "config", "tool"])
 def test_a_baseline_for_something_else_is_an_error(tmp_path: Path, field: str) -> None:
     """Another tool version, Python or configuration means other findings: ERROR, with the fix."""
@@ -161,6 +165,7 @@ def test_a_baseline_for_something_else_is_an_error(tmp_path: Path, field: str) -
     assert "mlx-preflight baseline record lint" in check.remedy
 
 
+@pytest.mark.slow
 def test_a_changed_rule_set_is_an_error_until_recorded_again(tmp_path: Path) -> None:
     """Fewer rules would hide findings; the file is bound to the configuration."""
     project = debt(tmp_path)
@@ -171,6 +176,7 @@ def test_a_changed_rule_set_is_an_error_until_recorded_again(tmp_path: Path) -> 
     assert sample.run(project, "gate2-lint").status is Status.PASS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -194,6 +200,7 @@ def test_a_damaged_baseline_is_an_error(tmp_path: Path, fields: dict[str, Any]) 
     assert "damaged" in check.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
 def test_no_document_at_all_is_an_error(tmp_path: Path, text: str) -> None:
     """An empty, cut or binary file is not an absent one."""

@@ -200,6 +200,7 @@ def test_an_idle_index_leaves_the_folder_to_others(tmp_path: Path) -> None:
     index.close()
 
 
+@pytest.mark.slow
 def test_processes_share_the_index(tmp_path: Path) -> None:
     """Three processes open, write and search one folder in turns."""
     code = (

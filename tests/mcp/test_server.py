@@ -259,6 +259,7 @@ async def test_a_run_is_started_polled_and_read(project: Path) -> None:
         assert result["document"]["run_id"] == started["run_id"]
 
 
+@pytest.mark.slow
 async def test_two_runs_of_one_project_never_meet(tmp_path: Path) -> None:
     """The second is told which run is at work, by this server and by another one."""
     project = make(tmp_path / "project", slow=True)

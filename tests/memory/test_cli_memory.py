@@ -132,6 +132,7 @@ def test_a_config_file_and_its_folder_are_the_same_model() -> None:
     assert folder.download_bytes == (EMBEDDED_FOLDER / "model.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 def test_an_unreachable_hub_names_the_built_in_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, a hub id is blocked with what can be asked instead."""
     code = (

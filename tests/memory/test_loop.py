@@ -96,6 +96,7 @@ def test_the_first_step_has_no_moments_yet(cycle: int, kinds: int) -> None:
     assert (made > filled) is (cycle == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cycle", [1, 2])
 def test_skipping_steps_finds_the_same_peak(cycle: int) -> None:
     """The highest replay of all steps is the one that is returned."""

@@ -106,6 +106,7 @@ def test_more_work_never_takes_less(
     assert base.weight_bytes <= base.peak_bytes
 
 
+@pytest.mark.slow
 def test_parameters_of_a_published_model_are_exact() -> None:
     """7.615 billion parameters, 11.5 million of them trained with rank 8 on 16 layers."""
     settings = small(max_seq_length=128, num_layers=16, bits=4, backend="metal", dtype="bfloat16")

@@ -88,6 +88,7 @@ def test_only_experts_with_adapters_cannot_be_estimated() -> None:
         predict(qwen(**MOE), small(keys=keys))
 
 
+@pytest.mark.slow
 def test_an_unchecked_mlx_version_widens_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules may not hold there, so the prediction warns and doubles its error."""
     known = predict(qwen(), small())
