@@ -127,6 +127,7 @@ def test_nothing_ran_has_its_own_exit_code(tmp_path: Path) -> None:
         assert "nox" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_check_writes_its_result_and_exits_by_status(tmp_path: Path) -> None:
     """A gate that examines nothing is ERROR: exit 3, and the result file says why."""
     done = run("check", "gate2-lint", "--project", str(project(tmp_path)), "--json")

@@ -91,6 +91,7 @@ def test_report_prints_every_format_with_the_verdicts_code(jobs: Path) -> None:
     assert ET.parse(jobs / ".preflight" / "junit.xml").getroot().get("errors") == "1"
 
 
+@pytest.mark.slow
 def test_the_step_summary_begins_with_the_verdict(jobs: Path, make_run: Maker) -> None:
     """It is capped, and the verdict is what a cut leaves."""
     results = make_run("gates")

@@ -120,6 +120,7 @@ def test_what_a_finished_child_left_behind_is_killed(tmp_path: Path) -> None:
     assert gone(marker)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thread", ["main", "another"])
 def test_ctrl_c_kills_the_family(tmp_path: Path, thread: str) -> None:
     """SIGINT to the parent alone ends child and grandchild, whichever thread started them."""

@@ -282,6 +282,7 @@ def test_hostile_text_is_harmless_everywhere(
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(repr))
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_are_refused_and_not_a_crash(raw: bytes | str) -> None:

@@ -69,6 +69,7 @@ def test_training_pairs_depend_on_the_seed_alone() -> None:
     assert first != tasks.training_pairs(SEED, 1, 50)
 
 
+@pytest.mark.slow
 def test_held_out_prompts_are_never_trained_on() -> None:
     """No prompt of the held-out set occurs among 4,000 training pairs."""
     held = {pair.prompt for pair in tasks.held_out(SEED)}

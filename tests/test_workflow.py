@@ -83,6 +83,7 @@ def test_zizmor_finds_nothing(workflow: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_nothing_escapes_the_verdict(workflow: Path) -> None:
     """Every needed job exists, and the verdict waits for every other one, come what may."""
     done = _run(sys.executable, CHECK, workflow)
@@ -103,6 +104,7 @@ def test_the_validators_refuse_a_planted_fault(tmp_path: Path) -> None:
     assert _run(_tool("zizmor"), "--offline", "--no-progress", planted).returncode != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -131,6 +133,7 @@ def test_a_planted_hole_in_the_verdict_is_found(
     assert said in done.stdout
 
 
+@pytest.mark.slow
 def test_checking_no_workflow_is_an_error(tmp_path: Path) -> None:
     """Neither no file nor a missing one passes."""
     assert _run(sys.executable, CHECK).returncode == 1
@@ -215,12 +218,14 @@ def test_one_run_id_joins_the_jobs(jobs: dict[str, Any]) -> None:
         assert jobs[name]["env"]["PREFLIGHT_RUN_ID"] == "${{ needs.plan.outputs.run-id }}"
 
 
+@pytest.mark.slow
 def test_the_chunks_are_the_register(chunks: dict[str, list[str]]) -> None:
     """Every session of the plan is run by exactly one chunk, and nothing else is."""
     planned = [session for members in chunks.values() for session in members]
     assert sorted(planned) == sorted(session.id for session in register.sessions())
 
 
+@pytest.mark.slow
 def test_the_planned_list_is_the_whole_plan(jobs: dict[str, Any]) -> None:
     """What the plan job hands to the verdict is a list that `merge` takes as the whole plan."""
     done = _matrix(_listed(jobs), "--planned")
@@ -234,6 +239,7 @@ def test_what_reads_a_result_runs_where_it_was_made(chunks: dict[str, list[str]]
         assert {where[source] for source in sources} == {where[reader]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "listed",
     ["", "[]", "{}", '[{"session": "x", "tags": ["new"]}]'],

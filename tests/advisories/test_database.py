@@ -152,6 +152,7 @@ def test_an_enormous_document_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
             Database.open(tmp_path / name)
 
 
+@pytest.mark.slow
 @given(st.tuples(*[st.integers(0, 4)] * 3), st.tuples(*[st.integers(0, 4)] * 3))
 def test_a_range_agrees_with_comparison(version: tuple[int, ...], fixed: tuple[int, ...]) -> None:
     """Every version before the fixed one is affected, and no other."""

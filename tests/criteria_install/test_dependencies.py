@@ -81,6 +81,7 @@ def test_nothing_examined_is_an_error(tmp_path: Path) -> None:
     assert judge(tmp_path, [])["AC8.5"].status is Status.ERROR
 
 
+@pytest.mark.slow
 def test_an_extra_without_bounds_fails(tmp_path: Path) -> None:
     """A loose requirement hides in no extra."""
     extra = "[project.optional-dependencies]\ndev = ['no-such-thing-y']\n"
@@ -89,6 +90,7 @@ def test_an_extra_without_bounds_fails(tmp_path: Path) -> None:
     assert "no-such-thing-y" in check.reason
 
 
+@pytest.mark.slow
 def test_the_audit_row_takes_this_runs_gate(tmp_path: Path) -> None:
     """AC8.8 repeats what gate 8 found in this run instead of asking again."""
     write_audit(tmp_path, "r1")
@@ -96,6 +98,7 @@ def test_the_audit_row_takes_this_runs_gate(tmp_path: Path) -> None:
     assert (check.status, check.reason) == (Status.PASS, "gate 8: 40 audited")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_id", ["r0", None])
 def test_the_audit_row_never_believes_another_run(tmp_path: Path, run_id: str | None) -> None:
     """A stale or absent gate 8 is asked again here; a project that is not installed is ERROR."""

@@ -166,6 +166,7 @@ def test_a_budget_over_the_machine_is_a_problem(tmp_path: Path) -> None:
     assert memory.examine(10**15, tmp_path)[0].severity is Severity.PROBLEM
 
 
+@pytest.mark.slow
 def test_a_low_limit_of_open_files_is_a_problem() -> None:
     """A process whose hard limit is 1024 is told so (limits only ever go down)."""
     code = (
@@ -180,6 +181,7 @@ def test_a_low_limit_of_open_files_is_a_problem() -> None:
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] != 1024
 
 
+@pytest.mark.slow
 def test_the_whole_diagnosis_covers_every_topic(tmp_path: Path) -> None:
     """All five topics are in the diagnosis, problems first, each non-good one with a fix."""
     found = diagnose(Patient("embedded", 16 * 10**9, tmp_path))

@@ -38,6 +38,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[record.Record, l
     return measure.measure(NULL, order(folder), said.append), said, folder
 
 
+@pytest.mark.slow
 def test_every_figure_is_there(measured: tuple[record.Record, list[str], Path]) -> None:
     """Steps, speed, memory, import, adapter and the 4-bit error of a framework that trains."""
     found, said, _ = measured

@@ -19,6 +19,7 @@ STATIC = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", STATIC)
 def test_a_clean_project_passes_with_its_files_counted(tmp_path: Path, gate: str) -> None:
     """The gate passes and says how many files it examined."""
@@ -35,6 +36,7 @@ def test_a_project_without_python_is_an_error(tmp_path: Path, gate: str) -> None
     assert sample.run(tmp_path, gate).status is Status.ERROR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", STATIC)
 def test_a_syntax_error_is_an_error_not_a_count(tmp_path: Path, gate: str) -> None:
     """A file that cannot be parsed is ERROR, however many findings are accepted."""
@@ -51,6 +53,7 @@ def test_an_unformatted_file_is_named(tmp_path: Path) -> None:
     assert "src/sample/ugly.py" in check.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accepted", "status"), [(0, Status.FAIL), (1, Status.PASS)])
 def test_ruff_findings_are_compared_with_the_accepted_number(
     tmp_path: Path, accepted: int, status: Status
@@ -78,6 +81,7 @@ def test_mypy_errors_are_compared_with_the_accepted_number(
         assert "src/sample/extra.py:1 assignment" in check.reason
 
 
+@pytest.mark.slow
 def test_a_hundred_findings_are_counted_and_ten_named(tmp_path: Path) -> None:
     """A long list of findings is cut in the reason and whole in the measurement."""
     text = "".join(f"import os as module_{n}\n" for n in range(100))
@@ -86,6 +90,7 @@ def test_a_hundred_findings_are_counted_and_ten_named(tmp_path: Path) -> None:
     assert "and 90 more" in check.reason
 
 
+@pytest.mark.slow
 def test_a_broken_configuration_is_an_error(tmp_path: Path) -> None:
     """A configuration that the tool refuses is ERROR with the tool's own words."""
     project = sample.make(tmp_path)

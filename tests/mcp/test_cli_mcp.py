@@ -79,6 +79,7 @@ def test_the_memory_is_kept(project: Path, tmp_path: Path) -> None:
     assert isinstance(run(project, "memory", "prune").exception, UsageError)
 
 
+@pytest.mark.slow
 def test_a_judged_run_is_remembered(tmp_path: Path) -> None:
     """`summary` records what it judged, and says so; a memory that fails is no failure."""
     folder = make(tmp_path / "project")

@@ -75,6 +75,7 @@ def test_words_and_identifiers_find_their_run(index: QdrantManager, words: str, 
     assert index.search(words, TEXTS, 5)[0][0] == first
 
 
+@pytest.mark.slow
 def test_only_what_was_admitted_is_found(index: QdrantManager) -> None:
     """Filters are exact: the best of the rest comes first, however far down it ranks."""
     texts = {f"r{number}": "FAIL out of memory" for number in range(200)}

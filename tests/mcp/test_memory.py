@@ -306,6 +306,7 @@ def test_history_of_an_unclear_name_says_which_there_are(memory: MemoryManager) 
     assert len(memory.history("AC4.2/load_s")) == 1
 
 
+@pytest.mark.slow
 def test_threads_lose_nothing(memory: MemoryManager) -> None:
     """400 writes from eight threads are all there, each once."""
     with ThreadPoolExecutor(8) as pool:

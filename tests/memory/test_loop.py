@@ -45,6 +45,7 @@ def state_bytes(step: simulation.Step) -> int:
     return sum(step.graph.nbytes(item) for item in labels if labels[item] == "optimizer state")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cycle", [1, 2])
 def test_the_random_state_is_evaluated_before_the_sums(cycle: int) -> None:
     """The loop hands over the state first; only the first step finds it unevaluated."""
@@ -84,6 +85,7 @@ def test_the_first_step_is_that_of_a_fresh_optimizer(optimizer: str) -> None:
     assert len(made.outputs) == len(traced.outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cycle", "kinds"), [(1, 2), (2, 3), (3, 4)])
 def test_the_first_step_has_no_moments_yet(cycle: int, kinds: int) -> None:
     """Adam's moments are arguments of every later step, and results of a first update."""
@@ -107,6 +109,7 @@ def test_skipping_steps_finds_the_same_peak(cycle: int) -> None:
     assert simulation.highest(traced[::-1], "cpu").replay.peak_bytes == max(each)
 
 
+@pytest.mark.slow
 def test_a_prediction_leaves_the_garbage_collector_on() -> None:
     """It is stopped only meanwhile, and only if it ran."""
     settings = small(num_layers=1)

@@ -16,12 +16,14 @@ def test_a_child_that_fails_says_why() -> None:
         measure(qwen(model_type="qwen22"), small(), timeout_s=60)
 
 
+@pytest.mark.slow
 def test_a_child_over_its_memory_limit_dies_alone() -> None:
     """The machine survives, and the message has both numbers."""
     with pytest.raises(ChildError, match=r"more than the limit of 0\.050 GB"):
         measure(qwen(), small(), timeout_s=60, memory_limit_bytes=50_000_000)
 
 
+@pytest.mark.slow
 def test_a_child_past_its_time_is_killed() -> None:
     """Nothing waits for a measurement longer than asked."""
     with pytest.raises(ChildError, match="did not end within"):

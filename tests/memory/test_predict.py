@@ -134,6 +134,7 @@ def test_checkpointing_refuses_adapters_outside_the_blocks() -> None:
         predict(qwen(), small(keys=keys, grad_checkpoint=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["cpu", "metal"])
 def test_a_longer_answer_grows_the_cache(backend: str) -> None:
     """The KV cache of a generation is counted, and a quantized one is smaller."""

@@ -64,6 +64,7 @@ def test_bad_input_names_field_value_and_choice(
     assert repr(caught.value.value) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_width_that_the_group_does_not_divide_stays_unquantized_with_a_warning() -> None:
     """mlx_lm.convert leaves such layers as they are; the estimate says so."""
     found = predict(qwen(intermediate_size=200), small(bits=4))
@@ -100,6 +101,7 @@ def test_an_unchecked_mlx_version_widens_the_interval(monkeypatch: pytest.Monkey
     assert any("0.1.0" in text for text in other.warnings)
 
 
+@pytest.mark.slow
 def test_cuda_is_told_apart() -> None:
     """Its attention keeps no scores, so the lower end leaves them out."""
     cuda, metal = (predict(qwen(), small(backend=name)) for name in ("cuda", "metal"))

@@ -188,6 +188,7 @@ def test_absent_file_directory_and_fifo_are_refused(tmp_path: Path) -> None:
             read_header(path)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

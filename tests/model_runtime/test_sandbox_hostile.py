@@ -83,6 +83,7 @@ def test_hostile_code_fails_even_unscreened(name: str) -> None:
         assert "os.system" in execution.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXHAUSTING)
 def test_exhausting_code_neither_passes_nor_outlives(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -97,6 +98,7 @@ def test_exhausting_code_neither_passes_nor_outlives(
     assert time.monotonic() - begin < 8
 
 
+@pytest.mark.slow
 def test_wall_time_ends_what_cpu_time_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child past the wall time is killed, however little it computes."""
     monkeypatch.setattr(sandbox, "WALL_S", 0.3)

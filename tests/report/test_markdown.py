@@ -139,6 +139,7 @@ def test_hostile_text_is_text(make_report: Maker, status: Status) -> None:
     assert "<script>alert(1)</script>" in page.text
 
 
+@pytest.mark.slow
 @given(st.text(max_size=400))
 @settings(deadline=None, max_examples=300)
 def test_no_text_becomes_markup(text: str) -> None:

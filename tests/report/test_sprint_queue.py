@@ -110,6 +110,7 @@ _VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     extra=st.dictionaries(st.text(max_size=5), _VALUES, max_size=4),

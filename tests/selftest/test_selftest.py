@@ -91,6 +91,7 @@ def test_a_damaged_record_proves_nothing(tmp_path: Path, text: str) -> None:
     assert record.said(tmp_path, proof.GATES[0], "t") == "unknown: the record is damaged"
 
 
+@pytest.mark.slow
 def test_gates_carry_their_proof(tmp_path: Path) -> None:
     """A gate's own result file holds the date of the proof."""
     project = sample.make(tmp_path)
