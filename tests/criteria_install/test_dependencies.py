@@ -42,6 +42,7 @@ def judge(project: Path, dependencies: list[str], extra: str = "") -> dict[str, 
     return {item.id: item for item in runner.run_session(session, context).checks}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("index", "line", "check"),
     [

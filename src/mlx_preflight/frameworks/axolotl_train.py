@@ -74,7 +74,7 @@ def train(job: Mapping[str, Any]) -> dict[str, Any]:
     """Run axolotl's own command in this process, with transformers' trainer watched."""
     torch_trainer.write_rows(job)
     torch_trainer.watch(job)
-    from axolotl.cli.main import cli  # noqa: PLC0415  (only in its own venv)
+    from axolotl.cli.main import cli
 
     sys.argv = ["axolotl", "train", job["config"], "--launcher", "python"]
     cli.main(standalone_mode=False)

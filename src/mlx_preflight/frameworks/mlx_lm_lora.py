@@ -60,8 +60,8 @@ def config(recipe: Recipe) -> dict[str, Any]:
 
 def train(job: Mapping[str, Any]) -> dict[str, Any]:
     """Run `mlx_lm.lora -c` in this process, with a recorder as its reporting callback."""
-    from mlx_lm import lora  # noqa: PLC0415  (only in its own venv)
-    from mlx_lm.tuner.callbacks import TrainingCallback  # noqa: PLC0415
+    from mlx_lm import lora
+    from mlx_lm.tuner.callbacks import TrainingCallback
 
     order = write_rows(job)
     recorder = Recorder(job["steps_file"], job["started"])
@@ -86,7 +86,7 @@ def write_rows(job: Mapping[str, Any]) -> str:
     Its batches are neighbours in the file, drawn by `np.random.permutation` after
     `np.random.seed(seed)`; the file is therefore written in the inverse order.
     """
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     size, rows = int(job["batch_size"]), job["rows"]
     count = len(rows) // size
@@ -103,7 +103,7 @@ def write_rows(job: Mapping[str, Any]) -> str:
 
 def answers(job: Mapping[str, Any]) -> dict[str, Any]:
     """Load the adapter back with `mlx_lm.load` and answer greedily, without it and with it."""
-    from mlx_lm import generate, load  # noqa: PLC0415
+    from mlx_lm import generate, load
 
     said: list[list[str]] = []
     for adapter in (None, job["adapter"]):
@@ -120,7 +120,7 @@ def answers(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def qlora(job: Mapping[str, Any]) -> dict[str, Any]:
     """Quantize with `mlx_lm.convert -q`, then train as always."""
-    from mlx_lm import convert  # noqa: PLC0415
+    from mlx_lm import convert
 
     convert(job["model"], recipes.QUANTIZED, quantize=True, q_bits=4, q_group_size=64)
     return train(job)
@@ -134,11 +134,11 @@ def probe(job: Mapping[str, Any]) -> dict[str, Any]:
     keeps targets up to and including position `length`; where a row is padded that is one
     padding token, which frameworks with masked labels leave out.
     """
-    import mlx.core as mx  # noqa: PLC0415
-    from mlx import nn  # noqa: PLC0415
-    from mlx_lm import load  # noqa: PLC0415
-    from mlx_lm.tuner.datasets import ChatDataset  # noqa: PLC0415
-    from mlx_lm.tuner.trainer import default_loss  # noqa: PLC0415
+    import mlx.core as mx
+    from mlx import nn
+    from mlx_lm import load
+    from mlx_lm.tuner.datasets import ChatDataset
+    from mlx_lm.tuner.trainer import default_loss
 
     loaded = load(job["model"])
     model, tokenizer = loaded[0], loaded[1]

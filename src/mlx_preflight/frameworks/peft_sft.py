@@ -82,11 +82,11 @@ def config(recipe: Recipe) -> dict[str, Any]:
 
 def fit(settings: Mapping[str, Any]) -> None:
     """Train; the lines of this function are what a user has to write."""
-    import torch  # noqa: PLC0415
-    from datasets import load_dataset  # noqa: PLC0415
-    from peft import LoraConfig  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: PLC0415
-    from trl import SFTConfig, SFTTrainer  # noqa: PLC0415
+    import torch
+    from datasets import load_dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from trl import SFTConfig, SFTTrainer
 
     four: Any = {}
     if settings["load_in_4bit"]:
@@ -106,7 +106,7 @@ def fit(settings: Mapping[str, Any]) -> None:
 
 def train(job: Mapping[str, Any]) -> dict[str, Any]:
     """Run the script on the configuration file, with transformers' trainer watched."""
-    import yaml  # noqa: PLC0415
+    import yaml
 
     torch_trainer.write_rows(job)
     torch_trainer.watch(job)

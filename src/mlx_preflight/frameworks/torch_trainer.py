@@ -39,7 +39,7 @@ def watch(job: Mapping[str, Any]) -> None:
     The loss is the one that is differentiated, before any rounding of a log, and a step
     ends after the optimizer's update.
     """
-    from transformers import Trainer, TrainerCallback  # noqa: PLC0415
+    from transformers import Trainer, TrainerCallback
 
     recorder = Recorder(job["steps_file"], job["started"])
     last: dict[str, Any] = {}
@@ -69,9 +69,9 @@ def watch(job: Mapping[str, Any]) -> None:
 
 def answers(job: Mapping[str, Any]) -> dict[str, Any]:
     """Load the adapter back with PEFT and answer greedily, without it and with it."""
-    import torch  # noqa: PLC0415
-    from peft import PeftModel  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(job["model"])
     model: Any = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
