@@ -380,6 +380,32 @@ def download(
         screen.show_facts("Downloaded and verified", facts)
 
 
+@app.command(epilog="Example:  mlx-preflight synthesize qwen2.5-coder-7b")
+def synthesize(
+    model: Annotated[str, typer.Argument(help="Built-in name, such as qwen2.5-coder-7b.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Make random 4-bit weights of a known model's shapes, to load and train at its real size.
+
+    `--model synthetic:NAME` uses them; what they answer means nothing.
+    """
+    from mlx_preflight.model import synthetic
+
+    found = synthetic.find(model)
+    folder = synthetic.make(model, lambda line: print(line, file=sys.stderr, flush=True))
+    facts = {
+        "model": f"{plan.SYNTHETIC_PREFIX}{found.name}",
+        "folder": str(folder),
+        "parameters": found.parameters,
+    }
+    if as_json:
+        _print_json(facts)
+    else:
+        from mlx_preflight.report import screen
+
+        screen.show_facts("Random weights", facts)
+
+
 @app.command(epilog="Example:  mlx-preflight document --check")
 def document(
     project: ProjectOption = Path(),

@@ -90,7 +90,7 @@ class Profile:
     """Name a model and what passing on it may claim.
 
     Attributes:
-        model: `embedded`, a folder, or a hub id.
+        model: `embedded`, a folder, a hub id, or `synthetic:NAME`.
         evidence: Tier of what is measured on this model.
         parameters: Expected parameter count, or None when the plan expects none.
         budget_gb: Memory budget, 10^9 bytes.
@@ -111,6 +111,9 @@ FAIL_AT = ("low", "medium", "high", "critical")
 
 EMBEDDED = "embedded"
 
+SYNTHETIC_PREFIX = "synthetic:"
+"""Before the built-in name of a model whose shapes are wanted with random weights."""
+
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -123,6 +126,13 @@ PROFILES = {
             # Exact, from the shapes of the published config.json (28 layers, untied head).
             parameters=7_615_616_512,
             sign_off=True,
+        ),
+        Profile(
+            "qwen2.5-coder-7b-synthetic",
+            "random 4-bit weights of the shapes of Qwen2.5-Coder-7B-Instruct",
+            f"{SYNTHETIC_PREFIX}qwen2.5-coder-7b",
+            Evidence.SYNTHETIC,
+            parameters=7_615_616_512,
         ),
     )
 }
@@ -349,6 +359,11 @@ def choose(
         if base.name == EMBEDDED:
             base = Profile("custom", model, model, Evidence.TARGET)
         base = dataclasses.replace(base, model=model)
+        if model.startswith(SYNTHETIC_PREFIX):
+            title = f"random 4-bit weights of the shapes of {model.removeprefix(SYNTHETIC_PREFIX)}"
+            base = dataclasses.replace(
+                base, title=title, evidence=Evidence.SYNTHETIC, parameters=None, sign_off=False
+            )
     budget = budget_gb if budget_gb is not None else settings.budget_gb or base.budget_gb
     if not (math.isfinite(budget) and budget > 0):
         raise UsageError(f"budget {budget!r} GB: expected a number above 0")

@@ -34,7 +34,7 @@ ORDER = (Status.FAIL, Status.ERROR, Status.BLOCKED)
 
 _EXIT_CODES = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: 3, Status.BLOCKED: 3}
 
-_ON_A_MODEL = frozenset({Evidence.EMBEDDED, Evidence.TARGET})
+_ON_A_MODEL = frozenset({Evidence.EMBEDDED, Evidence.SYNTHETIC, Evidence.TARGET})
 """Evidence that says which model ran; it must be the profile's own."""
 
 
@@ -282,6 +282,8 @@ def _holds_for(profile: Profile, parameters: int | None) -> str:
             f"{profile.title} that ships in the package{f' ({size})' if size else ''}; it says "
             f"nothing about {' or '.join([*others, 'any other model'])}"
         )
+    if profile.evidence is Evidence.SYNTHETIC:
+        return f"{profile.title}{f' ({size})' if size else ''}; it says nothing about any answer"
     about = ", ".join(filter(None, (profile.model if profile.model != profile.title else "", size)))
     return f"{profile.title}{f' ({about})' if about else ''} and no other model"
 

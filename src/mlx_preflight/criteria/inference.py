@@ -12,7 +12,7 @@ from mlx_preflight.errors import PreflightError
 from mlx_preflight.model import coherence
 from mlx_preflight.model.coherence import Judgement
 from mlx_preflight.report import training_documents
-from mlx_preflight.result import Measurement, Outcome, Status
+from mlx_preflight.result import Evidence, Measurement, Outcome, Status
 
 __all__ = ["Facts", "gather"]
 
@@ -72,6 +72,12 @@ def ac5_3(facts: Facts) -> Outcome:
 def ac5_4(facts: Facts) -> Outcome:
     """The answers do what was asked, none is gibberish, and where required a person agrees."""
     facts.answered()
+    if facts.context.evidence is Evidence.SYNTHETIC:
+        return Outcome(
+            Status.BLOCKED,
+            "random weights answer nothing that could be judged",
+            remedy="qualify the real model: `nox -- --profile qwen2.5-coder-7b`",
+        )
     state = sign_off.state(facts.context.state, "AC5", facts.digest)
     measurements = (*_coherence(facts.judgements), text("human_sign_off", state.describe()))
     correct = sum(item.correct for item in facts.judgements)

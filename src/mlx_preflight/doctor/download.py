@@ -13,7 +13,9 @@ import urllib.request
 from pathlib import Path
 
 from mlx_preflight.doctor.finding import Finding, Severity
-from mlx_preflight.plan import EMBEDDED
+from mlx_preflight.memory.known import Known
+from mlx_preflight.model import synthetic
+from mlx_preflight.plan import EMBEDDED, SYNTHETIC_PREFIX
 
 NEEDED_BYTES = 16_000_000_000
 """Disk that the 7B reference model wants: 15.2 GB of bf16 weights and its other files."""
@@ -28,11 +30,26 @@ def examine(model: str, timeout_s: float) -> list[Finding]:
     """
     if model == EMBEDDED:
         return [Finding("download", Severity.GOOD, "the embedded model", "it is in the package")]
+    if model.startswith(SYNTHETIC_PREFIX):
+        return [_synthetic(synthetic.find(model))]
     folder = Path(model).expanduser()
     if folder.exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
         return [_folder(folder)]
     cached = _cached(model)
     return [cached, *_disk(cached), _hub(model, timeout_s), _token()]
+
+
+def _synthetic(found: Known) -> Finding:
+    folder = synthetic.folder(found)
+    if (folder / "config.json").is_file():
+        return _folder(folder)
+    return Finding(
+        "download",
+        Severity.PROBLEM,
+        f"the random weights of {found.name} are not made",
+        "there is nothing to load",
+        f"mlx-preflight synthesize {found.name}",
+    )
 
 
 def _folder(folder: Path) -> Finding:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from mlx_preflight.errors import BlockedError, UsageError
 from mlx_preflight.memory import known
-from mlx_preflight.plan import EMBEDDED
+from mlx_preflight.model import synthetic
+from mlx_preflight.plan import EMBEDDED, SYNTHETIC_PREFIX
 
 EMBEDDED_FOLDER = Path(__file__).with_name("embedded")
 
@@ -28,7 +29,7 @@ class ResolvedModel:
 
     requested: str
     path: Path
-    source: Literal["embedded", "folder", "hub cache"]
+    source: Literal["embedded", "synthetic", "folder", "hub cache"]
     revision: str | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -40,7 +41,8 @@ def resolve(model: str) -> ResolvedModel:
     """Find a model on this machine.
 
     Args:
-        model: `embedded`, a folder, or a hub id such as `Qwen/Qwen2.5-Coder-7B-Instruct`.
+        model: `embedded`, a folder, a hub id such as `Qwen/Qwen2.5-Coder-7B-Instruct`, or
+            `synthetic:` and a built-in name.
 
     Raises:
         UsageError: Neither a folder nor a hub id.
@@ -52,6 +54,8 @@ def resolve(model: str) -> ResolvedModel:
                 "the embedded model is not in this installation", hint="install the package again"
             )
         return ResolvedModel(model, EMBEDDED_FOLDER, "embedded")
+    if model.startswith(SYNTHETIC_PREFIX):
+        return _synthetic(model)
     folder = Path(model).expanduser()
     if folder.is_dir():
         return ResolvedModel(model, folder.resolve(), "folder")
@@ -61,6 +65,19 @@ def resolve(model: str) -> ResolvedModel:
     if not any(path.glob("*.safetensors")):
         raise missing(model)
     return ResolvedModel(model, path, "hub cache", path.name)
+
+
+def _synthetic(model: str) -> ResolvedModel:
+    """Return the random weights of a known model's shapes, if they were made."""
+    found = synthetic.find(model)
+    folder = synthetic.folder(found)
+    if not (folder / "config.json").is_file():
+        size = synthetic.size_bytes(found)
+        raise BlockedError(
+            f"the random weights of {found.name} are not made: {size / 1e9:.1f} GB on disk",
+            hint=f"mlx-preflight synthesize {found.name}",
+        )
+    return ResolvedModel(model, folder, "synthetic")
 
 
 def _cached(model: str) -> Path:
