@@ -74,6 +74,7 @@ def test_a_model_of_real_architecture_answers_within_its_tokenizer(
     (answer,) = done.answers
     assert answer.token_ids
     assert max(answer.token_ids) < 1024
+    (tmp_path / "pyproject.toml").write_text("")
     context = cli.context_of(tmp_path, profile=PROFILE.name)
     judged = inference.ac5_4(Facts(context, Subject(), generation=done))
     assert judged.status is Status.BLOCKED
