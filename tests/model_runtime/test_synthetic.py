@@ -50,6 +50,7 @@ def tiny(*, tied: bool) -> Known:
     return Known("tiny", "owner/tiny", 0, 0, config, "this test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_model_of_real_architecture_answers_within_its_tokenizer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tied: bool
