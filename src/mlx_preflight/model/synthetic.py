@@ -96,6 +96,7 @@ def make(model: str, note: Callable[[str], None], *, timeout_s: float = TIMEOUT_
 def main(arguments: list[str]) -> int:
     """Build the model, quantize it and save it; runs in the child."""
     import mlx.core as mx  # noqa: PLC0415
+    from mlx.utils import tree_flatten  # noqa: PLC0415
     from mlx_lm.utils import save_config, save_model  # noqa: PLC0415
 
     from mlx_preflight.memory import architecture  # noqa: PLC0415
@@ -108,6 +109,9 @@ def main(arguments: list[str]) -> int:
     vocabulary = json.loads((EMBEDDED_FOLDER / "config.json").read_text("utf-8"))["vocab_size"]
     _silence(model, int(vocabulary))
     architecture.quantize(model, Settings(bits=BITS, group_size=GROUP))
+    # One by one: saving would first draw all of the unquantized weights at once.
+    for _, array in tree_flatten(model.parameters()):
+        mx.eval(array)
     save_model(target, model, donate_model=True)
     for name in _TOKENIZER:
         shutil.copyfile(EMBEDDED_FOLDER / name, target / name)
