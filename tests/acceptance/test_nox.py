@@ -239,7 +239,6 @@ def test_a_failed_installation_is_an_error_row(tmp_path: Path) -> None:
     assert "installation failed" in row["reason"]
 
 
-@pytest.mark.slow
 def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:
     """SIGINT to the process group ends a check with 130, no child left, old results kept."""
     project = make(tmp_path)

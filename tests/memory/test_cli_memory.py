@@ -74,7 +74,6 @@ def test_generation_grows_with_its_cache() -> None:
     assert peak(*short, "64") < peak(*short, "20000")
 
 
-@pytest.mark.slow
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
     """The SVG holds the categories and the peak; another suffix is refused."""
     path = tmp_path / "step.svg"

@@ -65,7 +65,6 @@ def test_the_target_estimate_is_labelled(ac6: Any) -> None:
     assert values(outcome)["training_peak_bytes"] == ac6.training.memory.peak_bytes
 
 
-@pytest.mark.slow
 def test_a_budget_that_is_too_small_fails(ac6: Any) -> None:
     """What exceeds the budget, by either counter, fails, and the headroom is negative."""
     context = dataclasses.replace(ac6.context, budget_bytes=10_000_000)
@@ -116,7 +115,6 @@ def test_nothing_measured_is_nothing_passed(ac6: Any) -> None:
             getattr(memory, name)(empty)
 
 
-@pytest.mark.slow
 def test_an_absent_target_is_estimated_where_the_plan_allows_it(absent: runner.Context) -> None:
     """Without the weights training memory is simulated, and all that must run is BLOCKED."""
     finished = runner.run_session(SESSION, absent)
@@ -136,7 +134,6 @@ def test_an_unknown_absent_model_gets_no_estimate(absent: runner.Context) -> Non
     assert {check.status for check in finished.checks[1:]} == {Status.BLOCKED}
 
 
-@pytest.mark.slow
 def test_an_estimate_over_the_budget_fails(absent: runner.Context) -> None:
     """An estimate is judged like a measurement."""
     finished = runner.run_session(SESSION, dataclasses.replace(absent, budget_bytes=5 * 10**9))
