@@ -297,6 +297,7 @@ def test_any_bytes_are_refused_and_not_a_crash(raw: bytes | str) -> None:
     assert isinstance(found.results["gate4-unit"], ResultError)
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(deadline=None, max_examples=60)
 def test_one_changed_value_never_turns_a_failure_green(data: st.DataObject) -> None:

@@ -42,7 +42,6 @@ def judge(project: Path, dependencies: list[str], extra: str = "") -> dict[str, 
     return {item.id: item for item in runner.run_session(session, context).checks}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("index", "line", "check"),
     [
@@ -91,7 +90,6 @@ def test_an_extra_without_bounds_fails(tmp_path: Path) -> None:
     assert "no-such-thing-y" in check.reason
 
 
-@pytest.mark.slow
 def test_the_audit_row_takes_this_runs_gate(tmp_path: Path) -> None:
     """AC8.8 repeats what gate 8 found in this run instead of asking again."""
     write_audit(tmp_path, "r1")

@@ -49,7 +49,6 @@ def debt(tmp_path: Path) -> Path:
     return project
 
 
-@pytest.mark.slow
 def test_accepted_findings_pass_and_are_marked_known(tmp_path: Path) -> None:
     """Nothing new passes at the recorded number, with both numbers in the reason."""
     check = sample.run(debt(tmp_path), "gate2-lint")
@@ -74,7 +73,6 @@ def test_moves_are_not_new(tmp_path: Path) -> None:
     assert {item.path for item in check.diagnostics} == {"src/sample/moved.py"}
 
 
-@pytest.mark.slow
 def test_a_swap_is_caught_though_the_count_is_the_same(tmp_path: Path) -> None:
     """One fixed and one new: a count sees 3 of 3, the fingerprint sees the new one."""
     project = debt(tmp_path)
@@ -111,7 +109,6 @@ def test_fixing_is_free_and_says_how_to_tighten(tmp_path: Path) -> None:
     assert sample.run(project, "gate2-lint").status is Status.FAIL
 
 
-@pytest.mark.slow
 def test_growth_needs_a_reason_that_is_kept(tmp_path: Path) -> None:
     """Recording more is refused, then accepted with a reason, which the file holds."""
     project = debt(tmp_path)
@@ -126,7 +123,6 @@ def test_growth_needs_a_reason_that_is_kept(tmp_path: Path) -> None:
     assert (growth["reason"], growth["added"]) == ("generated code", 1)
 
 
-@pytest.mark.slow
 def test_a_suppression_is_no_way_out(tmp_path: Path) -> None:
     """A new `noqa` fails against the baseline, and against a plain count."""
     project = debt(tmp_path)
@@ -309,7 +305,6 @@ def test_a_damaged_baseline_of_tests_is_an_error(tmp_path: Path) -> None:
     assert "holds no tests of gate4-unit" in sample.run(project, "gate4-unit").reason
 
 
-@pytest.mark.slow
 def test_the_command_records_and_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line writes the file, prints what it did, and suggests a kind."""
     from typer.testing import CliRunner
