@@ -168,7 +168,9 @@ def test_the_selection_is_computed_from_the_weights(project: Path) -> None:
     (project / "pyproject.toml").write_text(f"[tool.mlx-preflight.selection]\n{weights}")
     found = evaluated.selection(project, "MLX-LM")
     assert found.status is Status.FAIL
-    assert "the scores give Hugging Face PEFT" in found.reason
+    # Which of the others is faster changes from one measurement to the next.
+    assert "MLX-LM is selected, the scores give" in found.reason
+    assert "the scores give MLX-LM" not in found.reason
 
 
 def records(state: Path) -> None:
