@@ -110,3 +110,29 @@ def test_a_tool_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
     )
     with pytest.raises(ChildError, match=f"no-such-tool is not installed in {sys.prefix}"):
         tool.run(context, "no_such_tool")
+
+
+def test_a_crash_of_mypy_is_an_error_with_its_cause(tmp_path: Path) -> None:
+    """Exit 2 is no verdict, and the last line of the traceback is in the reason."""
+    project = sample.make(tmp_path)
+    hook = "def get_function_hook(self, name):\n        raise RuntimeError('boom')"
+    (project / "crash.py").write_text(
+        f"from mypy.plugin import Plugin\n\n\nclass Crash(Plugin):\n    {hook}\n\n\n"
+        "def plugin(version):\n    return Crash\n"
+    )
+    (project / "calls.py").write_text("print(len('a'))\n")
+    append(project, '[tool.mypy]\nplugins = ["crash.py"]')
+    check = sample.run(project, "gate3-types")
+    assert check.status is Status.ERROR
+    assert "RuntimeError: boom" in check.reason
+
+
+def test_the_cache_of_mypy_is_no_database(tmp_path: Path) -> None:
+    """Its SQLite cache is now and then locked, and mypy then looks at nothing."""
+    project = sample.make(tmp_path)
+    session, context = sample.session_and_context(project, "gate3-types")
+    assert sample.run(project, "gate3-types").status is Status.PASS
+    cache = (context.scratch(session.id) / "cache").resolve()
+    kept = [path for path in cache.rglob("*") if path.is_file()]
+    assert kept
+    assert not [path.name for path in kept if ".db" in path.name]

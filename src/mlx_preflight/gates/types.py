@@ -11,6 +11,7 @@ from typing import Any
 from mlx_preflight.diagnostic import Diagnostic
 from mlx_preflight.gates import ratchet, suppressions, tool
 from mlx_preflight.gates.ratchet import Ratchet
+from mlx_preflight.isolate import redact
 from mlx_preflight.plan import Session
 from mlx_preflight.result import Outcome
 from mlx_preflight.runner import Context
@@ -44,7 +45,7 @@ def gather(session: Session, context: Context) -> Facts:
     """
     cache = context.scratch(session.id) / "cache"
     # mypy 2.4's SQLite cache now and then ends in "database is locked" (exit 2) on a busy disk.
-    # With `--show-traceback` a crash of mypy's own ends in its cause.
+    # Without `--show-traceback` a crash of mypy's own does not say why.
     common = (
         *("--cache-dir", str(cache), "--no-sqlite-cache"),
         *("--show-traceback", "--no-color-output"),
@@ -74,8 +75,9 @@ def examine(facts: Facts) -> tuple[list[Diagnostic], int] | Outcome:
     except (ValueError, KeyError, TypeError):
         return facts.ran.error("mypy printed a line that cannot be read")
     if done.returncode not in (0, 1) or done.truncated:
-        named = f": {ratchet.listed(errors)}" if errors else ""
-        return facts.ran.error(f"mypy stopped before it looked at everything{named}")
+        named = "; ".join(filter(None, (_cause(facts.ran), ratchet.listed(errors))))
+        stopped = "mypy stopped before it looked at everything"
+        return facts.ran.error(f"{stopped}: {named}" if named else stopped)
     # Notes alone exit 1, too.
     if (done.returncode == 1) is not bool(items):
         return facts.ran.error(f"mypy named {len(errors)} errors")
@@ -84,6 +86,14 @@ def examine(facts: Facts) -> tuple[list[Diagnostic], int] | Outcome:
         text = f"mypy named {len(errors)} errors and counted {counted} in {examined} files"
         return facts.counted.error(text)
     return errors, examined
+
+
+def _cause(ran: tool.Ran) -> str:
+    """Return the exception that ends the traceback of a crash; empty where there is none."""
+    _, found, rest = f"{ran.done.stderr}\n{ran.done.stdout}".rpartition("Traceback (most recent")
+    # The frames are indented, and what follows the exception is mypy's advice.
+    lines = (line for line in rest.splitlines()[1:] if line[:1].strip()) if found else iter(())
+    return redact(next(lines, ""))
 
 
 def _errors(items: list[dict[str, Any]]) -> list[Diagnostic]:
