@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
     *("list", "check", "summary", "report", "load", "generate", "sign-off", "doctor"),
-    *("download", "document", "merge"),
+    *("download", "document", "merge", "synthesize", "export", "comparison", "evaluation"),
 ]
 
 

@@ -392,7 +392,8 @@ def synthesize(
     from mlx_preflight.model import synthetic
 
     found = synthetic.find(model)
-    folder = synthetic.make(model, lambda line: print(line, file=sys.stderr, flush=True))
+    with _progress(f"making random weights of {found.name}", quiet=as_json):
+        folder = synthetic.make(model, lambda line: print(line, file=sys.stderr, flush=True))
     facts = {
         "model": f"{plan.SYNTHETIC_PREFIX}{found.name}",
         "folder": str(folder),

@@ -57,6 +57,7 @@ def export(
     optimizer: Optimizer = "adam",
     grad_accumulation_steps: Accumulate = 1,
     backend: Annotated[str, typer.Option("--backend", help="metal, cpu or cuda.")] = "metal",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write a framework's configuration file for chosen settings.
 
@@ -71,7 +72,11 @@ def export(
     run = recipe.Recipe(place, source.config, settings, steps, learning_rate, seed)
     path = out or Path(plugin.FRAMEWORK.config_file)
     recipe.write(plugin, run, path)
-    typer.echo(f"wrote {path}")
+    if as_json:
+        about = {"framework": framework, "file": str(path), "settings": plugin.config(run)}
+        typer.echo(json.dumps(about, sort_keys=True, indent=1))
+    else:
+        typer.echo(f"wrote {path}")
 
 
 def comparison(
