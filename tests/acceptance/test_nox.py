@@ -141,6 +141,21 @@ def test_every_session_of_the_plan_is_a_nox_session(project: Path) -> None:
     assert "* preflight" in text
 
 
+def test_compiled_code_is_kept_beside_the_venvs_where_it_may_not_lie_in_the_tree(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process would compile everything else; the tree stays as clean as was asked."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    text = (project / "noxfile.py").read_text()
+    shown = "import os\n\nprint('KEPT', os.environ.get('PYTHONPYCACHEPREFIX'))\n"
+    unset = "print('UNSET', 'PYTHONDONTWRITEBYTECODE' not in os.environ)\n"
+    (project / "noxfile.py").write_text(f"{text}\n{shown}{unset}")
+    seen = nox(project, "--list").stdout
+    assert f"KEPT {project / '.nox' / 'pycache'}" in seen
+    assert "UNSET True" in seen
+
+
 @pytest.mark.slow
 def test_gates_run_all_and_write_the_report_after_a_failure(project: Path) -> None:
     """One unformatted file turns gate 1 red, the other gates still run, nox exits non-zero."""

@@ -12,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 from mcp_local.memory_manager import MemoryManager
 from mlx_preflight.cli import app
+from mlx_preflight.criteria import answers
 from mlx_preflight.errors import UsageError
+from mlx_preflight.result import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +98,22 @@ def test_a_judged_run_is_remembered(tmp_path: Path) -> None:
     again = run(folder, "summary")
     assert "the run is not remembered" in again.stderr
     assert again.exit_code == done.exit_code
+
+
+def test_a_sign_off_joins_the_run_that_was_read(tmp_path: Path) -> None:
+    """Signing after the summary needs no second summary to be remembered."""
+    folder = tmp_path / "project"
+    judged = {"model": "f" * 64, "answers": [{"id": "a", "answer": "b"}]}
+    digest = answers.digest(judged)
+    write_json(folder / ".preflight" / answers.LOCATION, {"judged": judged, "digest": digest})
+    report = runs.report(1, measured={"AC5.6/answers_digest": digest})
+    write_json(folder / ".preflight" / "report.json", report)
+    (folder / "pyproject.toml").write_text("")
+    done = run(folder, "sign-off", "AC5", "--who", "Ada", "--note", "read all eight")
+    assert done.exit_code == 0
+    assert "run run-00001 remembered" in done.stderr
+    kept = MemoryManager.of_project(folder).get("run-00001")["sign_offs"]["AC5"]
+    assert (kept["who"], kept["note"]) == ("Ada", "read all eight")
 
 
 def test_http_beyond_loopback_is_refused_before_anything_starts(project: Path) -> None:
