@@ -142,9 +142,10 @@ def test_every_session_of_the_plan_is_a_nox_session(project: Path) -> None:
 
 
 def test_compiled_code_is_kept_beside_the_venvs_where_it_may_not_lie_in_the_tree(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every process would compile everything else; the tree stays as clean as was asked."""
+    project = make(tmp_path)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
     text = (project / "noxfile.py").read_text()
