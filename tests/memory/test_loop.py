@@ -125,12 +125,17 @@ def test_a_prediction_leaves_the_garbage_collector_on() -> None:
 
 @pytest.mark.slow
 def test_the_first_step_of_a_real_run_is_predicted() -> None:
-    """A run of one step peaks within its prediction, and above that of the later steps."""
+    """A run of one step peaks within its prediction, and above that of the later steps.
+
+    The highest of three runs, as for the prediction: on a busy machine the worker of the CPU
+    backend may catch up with the main thread and free buffers early.
+    """
     config = qwen(**PHI)
     settings = small(max_seq_length=148, num_layers=2, bits=8, optimizer="muon")
     first, *later = steps(settings, **PHI)
     found = simulation.highest([first], "cpu")
-    measured = measure(config, settings, steps=1, timeout_s=120).peak_bytes
+    runs = [measure(config, settings, steps=1, timeout_s=120).peak_bytes for _ in range(3)]
+    measured = max(runs)
     assert found.lowest_bytes * 0.99 <= measured <= found.replay.peak_bytes * 1.01
     assert simulation.highest(later, "cpu").replay.peak_bytes < measured * 0.97
     assert predict(config, settings).peak_bytes == found.replay.peak_bytes
