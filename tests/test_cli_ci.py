@@ -48,7 +48,7 @@ def test_merge_judges_and_shows_the_verdict(jobs: Path) -> None:
     code, out, _ = merge(jobs, "--run-id", "run-1", "--json")
     assert (code, json.loads(out)["status"]) == (3, "ERROR")
     names = {path.name for path in (jobs / ".preflight").iterdir()}
-    assert names == {"report.json", "report.md", "report.sarif", "junit.xml"}
+    assert names == {"report.json", "report.md", "report.html", "report.sarif", "junit.xml"}
 
 
 def test_merge_reads_the_plan_from_stdin_and_the_run_from_the_environment(
@@ -84,6 +84,7 @@ def test_report_prints_every_format_with_the_verdicts_code(jobs: Path) -> None:
     (jobs / "jobs" / "one" / "gate2-lint.json").unlink()
     merge(jobs, "--run-id", "run-1")
     forms = {"sarif": "report.sarif", "junit": "junit.xml", "markdown": "report.md"}
+    forms |= {"html": "report.html"}
     for form, name in forms.items():
         done = run("report", "--format", form, "--project", str(jobs))
         assert done.returncode == 3

@@ -52,7 +52,10 @@ BudgetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
-_RENDERERS = {"markdown": "markdown", "summary": "markdown", "junit": "junit", "sarif": "sarif"}
+_RENDERERS = {
+    **{name: name for name in ("markdown", "html", "junit", "sarif")},
+    "summary": "markdown",
+}
 """Format of `report` → module that renders it; a step summary is the capped Markdown."""
 
 EXIT_CODES = {Status.PASS: 0, Status.FAIL: 1, Status.ERROR: 3, Status.BLOCKED: 3}
@@ -162,7 +165,7 @@ def report(
     project: ProjectOption = Path(),
     form: Annotated[
         str,
-        typer.Option("--format", help="terminal, markdown, summary, junit, sarif or json."),
+        typer.Option("--format", help="terminal, markdown, html, summary, junit, sarif or json."),
     ] = "terminal",
     as_json: JsonOption = False,
 ) -> None:

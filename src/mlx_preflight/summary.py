@@ -16,7 +16,7 @@ from mlx_preflight.manifest import Manifest
 from mlx_preflight.result import SessionResult, read_result, write_json, write_text
 from mlx_preflight.verdict import Verdict
 
-REPORTS = ("report.json", "report.md", "junit.xml", "report.sarif")
+REPORTS = ("report.json", "report.md", "report.html", "junit.xml", "report.sarif")
 """What `write_reports` leaves in the state folder."""
 
 Results = Mapping[str, SessionResult | ResultError]
@@ -57,7 +57,7 @@ def write_reports(
         ResultError: The manifest cannot be used, or the reports cannot be written.
     """
     # Deferred, so that the noxfile can import this module without the renderers.
-    from mlx_preflight.report import document, junit, markdown, sarif  # noqa: PLC0415
+    from mlx_preflight.report import document, html, junit, markdown, sarif  # noqa: PLC0415
 
     judged = verdict.judge(
         _planned(run),
@@ -71,6 +71,7 @@ def write_reports(
     report = document.build(judged, results, run)
     write_json(state / "report.json", report)
     write_text(state / "report.md", markdown.render(report))
+    write_text(state / "report.html", html.render(report))
     write_text(state / "junit.xml", junit.render(report))
     write_text(state / "report.sarif", sarif.render(report))
     return judged, report

@@ -196,29 +196,34 @@ def _measured(items: Sequence[Mapping[str, Any]]) -> str:
     return "<br>".join(parts)
 
 
-def _environment(report: Mapping[str, Any]) -> Iterator[str]:
+def environment_facts(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a report says about its run, machine, versions and commit, unescaped."""
     env, git = report["environment"], report["git"]
-    yield "## Environment"
-    yield ""
-    yield f"- run {escape(report['run_id'])}, group {escape(report['group'])}"
-    yield f"- started {escape(report['started'])}, reported {escape(report['generated'])}"
-    yield f"- {escape(report['tool'])}, profile {escape(report['profile'])}"
+    yield f"run {report['run_id']}, group {report['group']}"
+    yield f"started {report['started']}, reported {report['generated']}"
+    yield f"{report['tool']}, profile {report['profile']}"
     for name, value in sorted(report["model"].items()):
         if not isinstance(value, Mapping):  # the digests of single files are in report.json
-            yield f"- model {escape(name)}: {escape(value)}"
+            yield f"model {name}: {value}"
     if env:
-        yield f"- {_machine(env)}"
+        yield _machine(env)
     packages = env.get("packages")
     if packages and isinstance(packages, Mapping):
-        shown = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
-        yield f"- {escape(shown)}"
+        yield ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
     dirty = {True: ", with uncommitted changes", False: ""}
     state = ", cleanness unknown"
     if isinstance(git.get("dirty"), bool):
         state = dirty[git["dirty"]]
-    yield f"- commit {escape(git.get('commit') or 'unknown')}{state}"
+    yield f"commit {git.get('commit') or 'unknown'}{state}"
     if report["stale"]:
-        yield f"- results of other runs, not used: {escape(', '.join(report['stale']))}"
+        yield f"results of other runs, not used: {', '.join(report['stale'])}"
+
+
+def _environment(report: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Environment"
+    yield ""
+    for fact in environment_facts(report):
+        yield f"- {escape(fact)}"
 
 
 def _machine(env: Mapping[str, Any]) -> str:
@@ -226,7 +231,7 @@ def _machine(env: Mapping[str, Any]) -> str:
     size = f"{memory / 1e9:.1f} GB RAM" if isinstance(memory, int | float) else "RAM unknown"
     names = ("processor", "cpu_count", "system", "release", "machine", "python")
     known = {name: env.get(name) or "unknown" for name in names}
-    return escape(
+    return (
         "{processor}, {cpu_count} cores, {size}; {system} {release} {machine}; "
         "Python {python}".format(size=size, **known)
     )
