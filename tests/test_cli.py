@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,35 @@ def test_load_says_what_the_model_is(invoke: Callable[..., object]) -> None:
     facts = json.loads(done.output)  # type: ignore[attr-defined]
     assert facts["parameters"] == 919_680
     assert facts["source"] == "embedded"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("config.json", {"hidden_size": 256}, "config.json implies [1024, 256]"),
+        ("generation_config.json", {"eos_token_id": [500]}, "end token: "),
+        ("tokenizer_config.json", {"chat_template": None}, "there is no chat template"),
+        ("model.safetensors", b"\xff" * 4, "1 values are NaN or infinite"),
+    ],
+)
+def test_load_refuses_a_faulty_checkpoint(
+    tmp_path: Path, file: str, change: Any, said: str
+) -> None:
+    """What loads but disagrees with itself does not end as loaded."""
+    folder = tmp_path / "model"
+    shutil.copytree(ROOT / "src" / "mlx_preflight" / "model" / "embedded", folder)
+    path = folder / file
+    if isinstance(change, bytes):
+        raw = bytearray(path.read_bytes())
+        raw[-len(change) :] = change
+        path.write_bytes(raw)
+    else:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    done = run("load", "--model", str(folder))
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert "successfully" not in done.stdout
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from mlx_preflight import (
     plan,
     register,
 )
-from mlx_preflight.errors import PreflightError, UsageError
+from mlx_preflight.errors import CheckpointError, PreflightError, UsageError
 from mlx_preflight.result import Status
 from mlx_preflight.runner import Context, new_run_id, run_session
 
@@ -205,18 +205,28 @@ def load(
     as_json: JsonOption = False,
 ) -> None:
     """Validate a checkpoint, load it in a child process, and say what it is."""
-    from mlx_preflight.model import checkpoint, runtime
+    from mlx_preflight.model import checkpoint, runtime, soundness
 
     with _progress(f"loading {model}", quiet=as_json):
         resolved = runtime.resolve(model)
         found = checkpoint.inspect(resolved.path)
+        soundness.examine(found).demand(found)
         loaded = runtime.load(resolved.path)
+    if loaded.faults:
+        raise CheckpointError(
+            f"{resolved.path}: {'; '.join(loaded.faults)}",
+            hint="take tokenizer and weights from one repository and revision",
+        )
     facts = {**resolved.describe(), "disk_bytes": found.total_bytes, **dataclasses.asdict(loaded)}
     if as_json:
         _print_json(facts)
     else:
         from mlx_preflight.report import screen
 
+        facts |= {
+            "dtypes": ", ".join(loaded.dtypes),
+            "trips": ", ".join(trip.name for trip in loaded.trips),
+        }
         screen.show_facts("Model loaded successfully", facts)
 
 

@@ -8,15 +8,13 @@ from typing import Any
 from mlx_preflight.criteria import script, subject
 from mlx_preflight.criteria.subject import Subject, count_text, failed, gb, text
 from mlx_preflight.errors import CheckpointError, PreflightError
-from mlx_preflight.model import checkpoint, runtime
+from mlx_preflight.model import runtime, soundness
 from mlx_preflight.model.exchange import LoadReport
 from mlx_preflight.plan import Session
 from mlx_preflight.result import Evidence, Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 SCRIPT = "load_model_test.py"
-SHOWN = 5
-"""Problems that a reason names; a wrong config disagrees with every tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ def _equal(expected: int | None) -> str | None:
 def ac4_4(facts: Facts) -> Outcome:
     """The tokenizer gives back what it was given, and the chat template renders."""
     loaded = facts.report().warm
-    faults = [f"{trip.name}: {trip.fault}" for trip in loaded.trips if trip.fault]
+    faults = loaded.faults
     good = len(loaded.trips) - len(faults)
     measurements = (
         Measurement("round_trips", good, "count", limit=f">= {len(loaded.trips)}"),
@@ -154,42 +152,24 @@ def ac4_5(facts: Facts) -> Outcome:
     if failure is not None:
         return failed(failure)
     _, inspected = facts.subject.ready
-    shapes, values = checkpoint.check_shapes(inspected), checkpoint.check_values(inspected)
-    vocabulary = checkpoint.check_vocabulary(inspected)
-    notes = [line for line in vocabulary if line.startswith("Not checked")]
-    if not shapes.checked:
-        notes.append(f"shapes were compared by loading only: {shapes.reason}")
-    problems = [*shapes.problems, *checkpoint.check_dtypes(inspected)]
-    problems += [line for line in vocabulary if line not in notes]
-    problems += [
-        f"{name}: {bad} values are NaN or infinite" for name, bad in values.nonfinite.items()
-    ]
-    problems += [f"{name}: every value is zero" for name in values.all_zero]
-    problems += [f"{name}: not named by the index, yet loaded" for name in inspected.unreferenced]
-    if not inspected.has_chat_template:
-        problems.append("there is no chat template")
-    if not values.tensors:
-        problems.append("no float tensor was found to scan")
+    found = soundness.examine(inspected)
     reason = (
         f"{len(inspected.files)} weights files, {len(inspected.tensors)} tensors, "
-        f"{values.elements:,} finite values, digests recorded"
+        f"{found.values.elements:,} finite values, digests recorded"
     )
+    nonfinite = sum(found.values.nonfinite.values())
     return Outcome(
-        Status.FAIL if problems else Status.PASS,
-        "; ".join([*problems[:SHOWN], *_more(problems)] if problems else [reason, *notes]),
+        Status.FAIL if found.problems else Status.PASS,
+        found.summary() or "; ".join([reason, *found.notes]),
         Evidence.STATIC,
         (
             Measurement("tensors", len(inspected.tensors), "count"),
-            Measurement("nonfinite_values", sum(values.nonfinite.values()), "count", limit="== 0"),
+            Measurement("nonfinite_values", nonfinite, "count", limit="== 0"),
             Measurement("pickles_ignored", len(inspected.pickles), "count"),
             Measurement("remote_code_ignored", len(inspected.remote_code), "count"),
             Measurement("fingerprint", facts.subject.fingerprint, "sha256"),
         ),
     )
-
-
-def _more(problems: list[str]) -> list[str]:
-    return [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
 
 
 def ac4_6(facts: Facts) -> Outcome:

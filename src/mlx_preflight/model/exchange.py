@@ -68,6 +68,11 @@ class LoadReport:
     tokenizer: str
     trips: tuple[Trip, ...]
 
+    @property
+    def faults(self) -> list[str]:
+        """Return what the tokenizer did wrong, each with what was tried."""
+        return [f"{trip.name}: {trip.fault}" for trip in self.trips if trip.fault]
+
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LoadReport:
         """Rebuild a report from a worker's answer."""
