@@ -21,7 +21,7 @@ LEFT_OUT = {
     "sudo apt-get install libopenblas0-pthread",
     "export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0",
     "python3 -m pip install -e '.[cuda]'",
-    "hf download Qwen/Qwen2.5-Coder-7B-Instruct",
+    "mlx-preflight download Qwen/Qwen2.5-Coder-7B-Instruct",
     (
         "mlx_lm.convert --hf-path Qwen/Qwen2.5-Coder-7B-Instruct --mlx-path "
         "./qwen2.5-coder-7b-4bit -q --q-bits 4 --q-group-size 64"

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,42 @@ def test_a_reachable_hub_and_an_absent_model_are_told_apart(hub: dict[str, int])
     assert hub_finding(found).severity is Severity.GOOD
     cached = next(item for item in found if "cache" in item.saw)
     assert cached.severity is Severity.PROBLEM
-    assert cached.fix == f"hf download {MODEL}"
+    assert cached.fix == f"mlx-preflight download {MODEL}"
+
+
+@pytest.mark.parametrize(
+    ("free", "severity", "word"),
+    [(15_000_000_000, Severity.PROBLEM, "HF_HOME"), (99_000_000_000, Severity.GOOD, "")],
+)
+def test_the_disk_is_compared_with_the_models_own_size(
+    hub: dict[str, int], monkeypatch: pytest.MonkeyPatch, free: int, severity: Severity, word: str
+) -> None:
+    """15.2 GB do not go on 15 GB; a model of unknown size is no reason to say that it fits."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
+    target = "Qwen/Qwen2.5-Coder-7B-Instruct"
+    disk = next(item for item in download.examine(target, 2.0) if "free at" in item.saw)
+    assert (disk.severity, word in disk.fix) == (severity, True)
+    assert "15.2 GB" in disk.why
+    other = next(item for item in download.examine(MODEL, 2.0) if "free at" in item.saw)
+    assert other.severity is Severity.NOTE
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "tokenizer.json"])
+def test_a_partial_snapshot_is_not_called_cached(
+    hub: dict[str, int], tmp_path: Path, lost: str
+) -> None:
+    """The client returns it without an error; the checkpoint's own files tell."""
+    cache = tmp_path / "hub" / f"models--{MODEL.replace('/', '--')}"
+    folder = cache / "snapshots" / ("c" * 40)
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("c" * 40)
+    assert download.examine(MODEL, 2.0)[0].severity is Severity.GOOD
+    (folder / lost).unlink()
+    found = download.examine(MODEL, 2.0)[0]
+    assert found.severity is Severity.PROBLEM
+    assert "only in part" in found.saw
+    assert found.fix == f"mlx-preflight download {MODEL}"
 
 
 def test_an_unreachable_hub_is_a_problem_not_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,13 @@ def fetch(
     hub: loopback.Hub, home: Path, *arguments: str, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `mlx-preflight download` against the hub in a fresh process and home."""
+    return run(hub, home, "download", loopback.REPO, *arguments, **extra)
+
+
+def run(
+    hub: loopback.Hub, home: Path, *arguments: str, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with the hub and a home of its own."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     env |= {
         "HF_ENDPOINT": hub.url,
@@ -47,7 +55,7 @@ def fetch(
         **extra,
     }
     return subprocess.run(
-        [sys.executable, "-m", "mlx_preflight", "download", loopback.REPO, *arguments],
+        [sys.executable, "-m", "mlx_preflight", *arguments],
         env=env,
         capture_output=True,
         text=True,
@@ -178,3 +186,17 @@ def test_offline_mode_blocks_with_the_way_out(hub: loopback.Hub, tmp_path: Path)
     assert done.returncode == 3
     assert "HF_HUB_OFFLINE" in done.stderr
     assert hub.requests == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--revision", "main"), ("--revision", loopback.COMMIT)])
+def test_what_was_downloaded_is_found_by_its_name(
+    hub: loopback.Hub, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """`--model owner/name` loads it, offline, though the download was pinned to a commit."""
+    assert fetch(hub, tmp_path / "home", *arguments).returncode == 0
+    hub.shutdown()
+    named = "@".join((loopback.REPO, *arguments[1:]))
+    done = run(hub, tmp_path / "home", "load", "--model", named, "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert (facts["revision"], facts["parameters"]) == (loopback.COMMIT, 919_680)

@@ -102,6 +102,19 @@ def test_an_unchecked_mlx_version_widens_the_interval(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+def test_an_environment_that_changes_mlx_widens_the_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With compilation disabled the trainer runs another graph than the predicted one."""
+    known = predict(qwen(), small())
+    monkeypatch.setenv("MLX_DISABLE_COMPILE", "1")
+    other = predict(qwen(), small())
+    assert other.peak_high_bytes > known.peak_high_bytes
+    assert other.peak_low_bytes < known.peak_low_bytes
+    assert any("MLX_DISABLE_COMPILE" in text for text in other.warnings)
+
+
+@pytest.mark.slow
 def test_cuda_is_told_apart() -> None:
     """Its attention keeps no scores, so the lower end leaves them out."""
     cuda, metal = (predict(qwen(), small(backend=name)) for name in ("cuda", "metal"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _no_kernel_compilation() -> Iterator[None]:
     """MLX on a CPU compiles its first training step with g++, half a minute on a new machine."""
     with pytest.MonkeyPatch.context() as patch:

@@ -184,7 +184,7 @@ def test_models_are_found_where_they_are(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(BlockedError, match=r"15\.2 GB to download") as raised:
         location.resolve("Qwen/Qwen2.5-Coder-7B-Instruct")
-    assert raised.value.hint == "hf download Qwen/Qwen2.5-Coder-7B-Instruct"
+    assert raised.value.hint == "mlx-preflight download Qwen/Qwen2.5-Coder-7B-Instruct"
     with pytest.raises(BlockedError, match="unknown size"):
         location.resolve("someone/model")
     repository = tmp_path / "models--someone--model"

@@ -74,7 +74,7 @@ def record(
         raise UsageError(f"{check_id}: only {', '.join(CHECKS)} takes a sign-off")
     if not who.strip() or not note.strip():
         raise UsageError("a sign-off needs a name and a note", hint="use --who and --note")
-    document = answers.read(state_folder)
+    document = _answers(state_folder)
     if digest is not None and digest != document["digest"]:
         raise UsageError(f"the answers have changed: their digest is {document['digest'][:12]}…")
     sign_off = SignOff(
@@ -87,6 +87,15 @@ def record(
     )
     write_json(_path(state_folder, check), asdict(sign_off))
     return sign_off
+
+
+def _answers(state_folder: Path) -> Any:
+    """Return the stored answers, or raise with the command that makes them."""
+    try:
+        return answers.read(state_folder)
+    except ResultError as error:
+        hint = "run `mlx-preflight check ac5-inference`, and read the answers that it names"
+        raise ResultError(str(error), hint=hint) from error
 
 
 def state(state_folder: Path, check_id: str, digest: str) -> State:

@@ -5,6 +5,7 @@ A token is looked for and never shown; the hub is asked one question with a time
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import urllib.error
@@ -13,12 +14,11 @@ import urllib.request
 from pathlib import Path
 
 from mlx_preflight.doctor.finding import Finding, Severity
+from mlx_preflight.errors import CheckpointError, UsageError
+from mlx_preflight.memory import known
 from mlx_preflight.memory.known import Known
-from mlx_preflight.model import synthetic
+from mlx_preflight.model import checkpoint, hub, hub_cache, location, synthetic
 from mlx_preflight.plan import EMBEDDED, SYNTHETIC_PREFIX
-
-NEEDED_BYTES = 16_000_000_000
-"""Disk that the 7B reference model wants: 15.2 GB of bf16 weights and its other files."""
 
 
 def examine(model: str, timeout_s: float) -> list[Finding]:
@@ -33,10 +33,11 @@ def examine(model: str, timeout_s: float) -> list[Finding]:
     if model.startswith(SYNTHETIC_PREFIX):
         return [_synthetic(synthetic.find(model))]
     folder = Path(model).expanduser()
-    if folder.exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
+    if folder.exists() or not hub_cache.is_hub_id(model):
         return [_folder(folder)]
     cached = _cached(model)
-    return [cached, *_disk(cached), _hub(model, timeout_s), _token()]
+    disk = [] if cached.severity is Severity.GOOD else [_disk(model)]
+    return [cached, *disk, _hub(hub_cache.split(model)[0], timeout_s), _token()]
 
 
 def _synthetic(found: Known) -> Finding:
@@ -53,51 +54,52 @@ def _synthetic(found: Known) -> Finding:
 
 
 def _folder(folder: Path) -> Finding:
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if files:
+    """Return whether a folder is a whole checkpoint, as its own index tells."""
+    try:
+        found = checkpoint.inspect(folder)
+    except CheckpointError as error:
         return Finding(
-            "download", Severity.GOOD, f"{folder}: {len(files)} weights files", "it is local"
+            "download", Severity.PROBLEM, str(error), "there is nothing to load", error.hint
         )
-    return Finding(
-        "download",
-        Severity.PROBLEM,
-        f"{folder} {'has no *.safetensors' if folder.is_dir() else 'is not a folder'}",
-        "there is nothing to load",
-        "name a folder with config.json and *.safetensors, or a hub id such as owner/name",
-    )
+    saw = f"{folder}: {len(found.files)} weights files, {found.total_bytes / 1e9:.2f} GB"
+    return Finding("download", Severity.GOOD, saw, "it is local, and complete")
 
 
 def _cached(model: str) -> Finding:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (0.3 s, only for hub ids)
-    from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
-
-    fix = f"hf download {model}"
+    fix = location.missing(model).hint
     try:
-        folder = Path(snapshot_download(model, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError) as error:
-        saw = f"{model} is not in the hub cache ({type(error).__name__})"
-        return Finding("download", Severity.PROBLEM, saw, "its weights are needed", fix)
-    missing = [name for name in ("config.json",) if not (folder / name).exists()]
-    if missing or not any(folder.glob("*.safetensors")):
-        saw = f"{model} is cached only in part: {', '.join(missing) or 'no *.safetensors'}"
-        why = "a partial snapshot is returned without an error and fails at loading"
-        return Finding("download", Severity.PROBLEM, saw, why, fix)
-    return Finding("download", Severity.GOOD, f"{model} is cached at {folder}", "no download")
+        found = _folder(hub_cache.find(model))
+    except LookupError as error:
+        return Finding("download", Severity.PROBLEM, str(error), "its weights are needed", fix)
+    except UsageError as error:
+        return Finding("download", Severity.PROBLEM, str(error), "there is nothing to load")
+    if found.severity is Severity.GOOD:
+        return found
+    why = "a partial snapshot is returned without an error and fails at loading"
+    return dataclasses.replace(
+        found, saw=f"{model} is cached only in part: {found.saw}", why=why, fix=fix
+    )
 
 
-def _disk(cached: Finding) -> list[Finding]:
-    if cached.severity is Severity.GOOD:
-        return []
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    while not home.exists():
-        home = home.parent
+def _disk(model: str) -> Finding:
+    """Return whether the download would fit on the disk of the cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415  (0.3 s)
+
+    place = Path(HF_HUB_CACHE).expanduser()
+    home = next((path for path in (place, *place.parents) if path.exists()), Path("/"))
     free = shutil.disk_usage(home).free
+    known_model = known.find(hub_cache.split(model)[0])
+    needed = known_model.download_bytes if known_model else None
     saw = f"{free / 1e9:.1f} GB free at {home}"
-    if free < NEEDED_BYTES:
-        why = f"the 7B reference model wants {NEEDED_BYTES / 1e9:.0f} GB"
+    if needed is None:
+        why = f"how much {model} takes is known to the hub only; the download checks it first"
+        return Finding("download", Severity.NOTE, saw, why)
+    if free < needed + hub.SPARE_BYTES:
+        why = f"{model} wants {needed / 1e9:.1f} GB"
         fix = "free disk space, or export HF_HOME=/a/larger/disk"
-        return [Finding("download", Severity.PROBLEM, saw, why, fix)]
-    return [Finding("download", Severity.GOOD, saw, "enough for the 7B reference model")]
+        return Finding("download", Severity.PROBLEM, saw, why, fix)
+    why = f"enough for the {needed / 1e9:.1f} GB of {model}"
+    return Finding("download", Severity.GOOD, saw, why)
 
 
 def _hub(model: str, timeout_s: float) -> Finding:

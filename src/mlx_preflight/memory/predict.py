@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.metadata
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -103,19 +104,29 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def _unchecked() -> Iterator[str]:
+    """Yield what makes MLX here another one than the rules were checked against."""
+    version = importlib.metadata.version("mlx")
+    if version not in rules.CHECKED:
+        yield (
+            f"mlx is {version}; the rules were checked against {', '.join(rules.CHECKED)}: "
+            "the interval is wider"
+        )
+    if changed := [name for name in rules.OVERRIDES if name in os.environ]:
+        yield (
+            f"{', '.join(changed)} is set in the environment, and MLX follows other rules with "
+            "it than the prediction: the interval is wider"
+        )
+
+
 def _interval(
     parts: Mapping[str, int], lowest: int, peak: int, settings: Settings, subject: Subject
 ) -> tuple[int, int, list[str]]:
     """Return the ends of the interval and what made it wider."""
-    warnings: list[str] = []
-    version = importlib.metadata.version("mlx")
+    warnings = list(_unchecked())
     under, over = rules.ERROR[settings.backend]
-    if version not in rules.CHECKED:
+    for _ in warnings:
         under, over = under * rules.WIDER, over * rules.WIDER
-        warnings.append(
-            f"mlx is {version}; the rules were checked against {', '.join(rules.CHECKED)}: "
-            "the interval is wider"
-        )
     if subject.untraced_bytes:
         over += rules.UNTRACED
     if settings.backend == "cuda" and not settings.inference:

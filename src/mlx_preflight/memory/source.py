@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import BlockedError, UsageError
+from mlx_preflight.errors import BlockedError, CheckpointError, UsageError
 from mlx_preflight.memory import known
-from mlx_preflight.model import files, hub
+from mlx_preflight.model import files, hub, hub_cache
 from mlx_preflight.model.location import EMBEDDED_FOLDER
 from mlx_preflight.plan import EMBEDDED, suggest
 
@@ -58,26 +58,39 @@ def find(model: str) -> Source:
         weights = list(file.parent.glob("*.safetensors"))
         size = sum(item.stat().st_size for item in weights) or None
         return Source(model, config, file.parent if weights else None, size, str(file))
-    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+    if not hub_cache.is_hub_id(model):
         near = suggest(model, [item.name for item in known.models()])
         raise UsageError(f"model {model!r}: no such file or folder, no hub id, not built in{near}")
     return _from_hub(model)
 
 
-def _from_hub(repository: str) -> Source:
+def _from_hub(model: str) -> Source:
     # Imported here: it takes 0.3 s, which a built-in name need not pay.
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
     from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
 
+    repository, revision = hub_cache.split(model)
     try:
-        path = Path(hf_hub_download(repository, "config.json"))
+        path = Path(hf_hub_download(repository, "config.json", revision=revision))
     except HFValidationError as error:
-        raise UsageError(f"model {repository!r}: {error}") from error
+        raise UsageError(f"model {model!r}: {error}") from error
     except Exception as error:  # the client's errors have no common base
-        reason = hub.refused(repository, None, error)
+        reason = hub.refused(repository, revision, error)
         names = ", ".join(item.name for item in known.models())
         raise BlockedError(
             str(reason), hint=f"{reason.hint}; or name a local config.json, or one of {names}"
         ) from error
     config = files.read_object(path, files.MAX_CONFIG_BYTES)
-    return Source(repository, config, None, None, f"config.json of {repository} on the hub")
+    size = _weights_on_the_hub(repository, revision)
+    return Source(model, config, None, size, f"config.json of {model} on the hub")
+
+
+def _weights_on_the_hub(repository: str, revision: str) -> int | None:
+    """Return the bytes of a repository's weights; None where the hub does not say."""
+    from huggingface_hub import HfApi  # noqa: PLC0415  (0.3 s)
+
+    try:
+        _, listed = hub.listing(repository, revision, api=HfApi())
+    except (BlockedError, CheckpointError):
+        return None
+    return sum(item.size for item in listed if item.name.endswith(".safetensors"))

@@ -18,22 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_preflight.errors import BlockedError, CheckpointError, UsageError
 from mlx_preflight.isolate import redact
+from mlx_preflight.model import hub_cache
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-WANTED = (
-    "*.json",
-    "*.safetensors",
-    "tokenizer.model",
-    "*.tiktoken",
-    "*.jinja",
-    "merges.txt",
-    "vocab.txt",
-    "README.md",
-    "LICENSE*",
-)
-"""Files that mlx_lm may read, and the model card; no pickle (*.bin, *.pt) and no *.py."""
 
 SPARE_BYTES = 500_000_000
 """Disk that must stay free after the download."""
@@ -62,11 +50,12 @@ class Snapshot:
     """Hold a downloaded and verified snapshot.
 
     Attributes:
+        model: What names it from now on, such as for `--model`.
         revision: Commit that was asked for and is pinned.
         total_bytes: Sum over `files`.
     """
 
-    repo: str
+    model: str
     revision: str
     folder: Path
     files: tuple[str, ...]
@@ -148,7 +137,9 @@ def download(
         raise refused(repo, revision, error) from error
     note("comparing every file with the repository's listing")
     verify(folder, files)
-    return Snapshot(repo, commit, folder, tuple(item.name for item in files), total)
+    hub_cache.point(folder, revision or hub_cache.MAIN)
+    named = f"{repo}@{revision}" if revision else repo
+    return Snapshot(named, commit, folder, tuple(item.name for item in files), total)
 
 
 def verify(folder: Path, files: Sequence[RemoteFile]) -> None:
@@ -201,7 +192,7 @@ def refused(repo: str, revision: str | None, error: Exception) -> BlockedError:
 
 def _wanted(name: str) -> bool:
     inside = "/" not in name and not name.startswith(".")
-    return inside and any(fnmatch.fnmatchcase(name, pattern) for pattern in WANTED)
+    return inside and any(fnmatch.fnmatchcase(name, pattern) for pattern in hub_cache.WANTED)
 
 
 def _check_disk(total: int, cache: Path | None) -> None:

@@ -137,7 +137,7 @@ def test_an_absent_hub_model_is_blocked_with_its_command(absent: runner.Context)
     for check in finished.checks[1:5]:
         assert check.status is Status.BLOCKED
         assert "15.2 GB" in check.reason
-        assert check.remedy == "hf download Qwen/Qwen2.5-Coder-7B-Instruct"
+        assert check.remedy == "mlx-preflight download Qwen/Qwen2.5-Coder-7B-Instruct"
 
 
 def test_scripts_must_exist_parse_and_be_documented(ac4: Any, tmp_path: Path) -> None:

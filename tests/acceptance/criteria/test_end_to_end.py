@@ -136,7 +136,7 @@ def test_a_script_without_its_model_does_not_succeed(
     code, output = run_script("memory_profile.py", monkeypatch, capsys, *arguments)
     assert code == 3
     assert re.search(r"estimated, nothing run\): [5-9]\.\d+ GB", output.out)
-    assert "hf download" in output.out
+    assert "mlx-preflight download" in output.out
     code, output = run_script("inference_test.py", monkeypatch, capsys, *arguments, "--json")
     assert code == 3
     assert json.loads(output.out)["status"] == "FAIL"

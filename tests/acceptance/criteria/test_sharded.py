@@ -85,6 +85,6 @@ def test_without_the_weights_the_download_is_named(
     assert checks["AC6.3"].status is Status.BLOCKED
     assert "15.2 GB to download" in checks["AC6.3"].reason
     assert "free" in checks["AC6.3"].reason
-    assert "hf download Qwen/Qwen2.5-Coder-7B-Instruct" in checks["AC6.3"].remedy
+    assert "mlx-preflight download Qwen/Qwen2.5-Coder-7B-Instruct" in checks["AC6.3"].remedy
     assert checks["AC6.7"].status is Status.PASS
     assert checks["AC6.7"].evidence is Evidence.SIMULATED

@@ -1,0 +1,80 @@
+"""Find and name snapshots in the local cache of the hub's client; nothing is downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlx_preflight.errors import UsageError
+
+MAIN = "main"
+"""Branch that a hub id without a revision means."""
+
+WANTED = (
+    "*.json",
+    "*.safetensors",
+    "tokenizer.model",
+    "*.tiktoken",
+    "*.jinja",
+    "merges.txt",
+    "vocab.txt",
+    "README.md",
+    "LICENSE*",
+)
+"""Files that mlx_lm may read, and the model card; no pickle (*.bin, *.pt) and no *.py."""
+
+
+def is_hub_id(model: str) -> bool:
+    """Tell whether a name has the form `owner/name` or `owner/name@revision`."""
+    repo, _, _ = model.partition("@")
+    return not model.startswith((".", "/", "~")) and repo.count("/") == 1
+
+
+def split(model: str) -> tuple[str, str]:
+    """Return repository and revision of a hub id; without one it is `MAIN`."""
+    repo, _, revision = model.partition("@")
+    return repo, revision or MAIN
+
+
+def find(model: str) -> Path:
+    """Return the folder of a model's snapshot in the cache.
+
+    Args:
+        model: `owner/name`, or `owner/name@revision` for a branch, tag or commit.
+
+    Raises:
+        UsageError: Not a hub id.
+        LookupError: It is not in the cache. Whether all of it is there, only the checkpoint's
+            own index can tell.
+    """
+    # Imported here: it takes 0.3 s, which a local folder need not pay.
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
+    from huggingface_hub.errors import HFValidationError  # noqa: PLC0415
+
+    repo, revision = split(model)
+    try:
+        config = try_to_load_from_cache(repo, "config.json", revision=revision)
+    except HFValidationError as error:
+        raise UsageError(f"model {model!r}: no such folder, and {error}") from error
+    # Neither a path: None, or a mark that the hub said that there is no such file.
+    folder = Path(config).parent if isinstance(config, str) else None
+    if folder is None:
+        raise LookupError(f"{model} is not in the hub cache")
+    return folder
+
+
+def point(folder: Path, revision: str) -> None:
+    """Let a revision name a snapshot, as the client does when it is asked for the revision.
+
+    The client writes no reference when it is asked for a commit, and would not find the
+    snapshot by its name later.
+
+    Args:
+        folder: A snapshot of the cache, `.../snapshots/COMMIT`.
+        revision: Branch or tag; a commit needs no reference.
+    """
+    refs = folder.parent.parent / "refs"
+    target = refs / revision
+    if revision == folder.name or not target.resolve().is_relative_to(refs.resolve()):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(folder.name, encoding="utf-8")
