@@ -5,26 +5,23 @@ The records on disk are the truth; the full-text index is made from them and can
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import math
 import os
-import statistics
-import sys
 import threading
-from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcp_local import records, run_log
-from mcp_local.filters import Filter, Head, Names, moment
+from mcp_local import records, run_log, trends
+from mcp_local.filters import Filter, Head, moment
 from mcp_local.records import Record
+from mcp_local.run_index import RunIndex
 from mcp_local.run_log import Damage, RunLog
-from mlx_preflight.criteria import sign_off
+from mcp_local.trends import Point
 from mlx_preflight.errors import UsageError
-from mlx_preflight.result import Status, read_json, write_text
+from mlx_preflight.result import write_text
 
 if TYPE_CHECKING:
     from mcp_local.qdrant_manager import QdrantManager
@@ -35,9 +32,6 @@ FOLDER = "history"
 
 MAX_LIMIT = 50
 """Hits of one search; more are paged by narrower filters."""
-
-_CHANGE_FLOOR = 0.02
-"""Changes below 2 % of the median are never flagged: repeated runs differ so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +65,6 @@ class Found:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """Hold one measurement of one run.
-
-    Attributes:
-        flagged: Whether it differs from the earlier runs by more than their spread.
-    """
-
-    run_id: str
-    started: str
-    value: float
-    flagged: bool
-    why: str = ""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """Hold a run's place in the file, what filters ask of it, and the places of its notes."""
-
-    offset: int
-    end: int
-    head: Head
-    notes: list[tuple[int, int]]
-
-
 class MemoryManager:
     """Keep and find the runs of one project; safe for threads and processes."""
 
@@ -109,13 +78,8 @@ class MemoryManager:
         self.log = RunLog(folder)
         self._index = index
         self._guard = threading.RLock()
-        self._seen = (0, 0)
-        self._read_to = 0
-        self._entries: dict[str, _Entry] = {}
-        self._names: dict[tuple[str, ...], Names] = {}
-        self._statuses: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._runs = RunIndex(self.log)
         self._synced: tuple[int, int] | None = None
-        self.damage = Damage()
 
     @classmethod
     def of_project(cls, project: Path) -> MemoryManager:
@@ -141,6 +105,11 @@ class MemoryManager:
             else:
                 self._index = QdrantManager(self.log.folder / "index")
         return self._index
+
+    @property
+    def damage(self) -> Damage:
+        """Return what of the log could not be believed."""
+        return self._runs.damage
 
     def close(self) -> None:
         """Release the index."""
@@ -172,16 +141,16 @@ class MemoryManager:
         """
         checked = [records.validate(item) for item in found]
         with self._guard, self.log.writing():
-            self._refresh()
+            self._runs.refresh()
             known: dict[str, Record] = {}
             new: list[Record] = []
             for item in checked:
                 if item["kind"] == "note":
-                    if item not in self._notes(item["run_id"]):
+                    if item not in self._runs.notes(item["run_id"]):
                         new.append(item)
                     continue
                 run_id = item["run_id"]
-                last = known.get(run_id) or self._record(run_id)
+                last = known.get(run_id) or self._runs.record(run_id)
                 if last != item:
                     known[run_id] = item
                     new.append(item)
@@ -224,17 +193,17 @@ class MemoryManager:
         if (keep is None) == (not before) or (keep is not None and keep < 0):
             raise UsageError("say what to prune: either keep = N or before = DATE")
         with self._guard, self.log.writing():
-            self._refresh()
-            ordered = self._ordered()
+            self._runs.refresh()
+            ordered = self._runs.ordered()
             if keep is not None:
                 gone = set(ordered[keep:])
             else:
                 limit = moment(before, "before")
-                gone = {name for name in ordered if _started(self._entries[name]) < limit}
+                gone = {name for name in ordered if self._runs.entries[name].started < limit}
             if gone:
                 everything = list(self.log.records(Damage()))
                 self.log.replace(item for item in everything if item["run_id"] not in gone)
-                self._refresh()
+                self._runs.refresh()
             return sorted(gone)
 
     # Reading
@@ -246,19 +215,19 @@ class MemoryManager:
             UsageError: There is no such run; the message names the newest.
         """
         with self._guard:
-            self._refresh()
-            found = self._record(run_id)
+            self._runs.refresh()
+            found = self._runs.record(run_id)
             if found is None:
-                newest = next(iter(self._ordered()), "")
+                newest = next(iter(self._runs.ordered()), "")
                 hint = f"the newest is {newest}" if newest else "no run is remembered yet"
                 raise UsageError(f"run {str(run_id)[:80]!r} not found; {hint}")
-            return {**found, "notes": self._notes(run_id)}
+            return {**found, "notes": self._runs.notes(run_id)}
 
     def heads(self, wanted: Filter | None = None) -> list[Head]:
         """Return what matches, newest first."""
         with self._guard:
-            self._refresh()
-            heads = (self._entries[name].head for name in self._ordered())
+            self._runs.refresh()
+            heads = (self._runs.entries[name].head for name in self._runs.ordered())
             return [head for head in heads if wanted is None or wanted.admits(head)]
 
     def search(
@@ -295,15 +264,16 @@ class MemoryManager:
     def sync(self) -> str:
         """Bring the index up to the records; return what had to be mended, or an empty text."""
         with self._guard:
-            self._refresh()
-            if self._synced == self.log.identity() and self.index.count() == len(self._entries):
+            self._runs.refresh()
+            known = self._synced == self.log.identity()
+            if known and self.index.count() == len(self._runs.entries):
                 return ""
             wanted = {
                 name: f"{entry.offset}-{entry.end}-{len(entry.notes)}"
-                for name, entry in self._entries.items()
+                for name, entry in self._runs.entries.items()
             }
             said = self.index.sync(wanted, self._document)
-            self._synced = self._seen
+            self._synced = self._runs.seen
             return said
 
     def rebuild(self) -> int:
@@ -312,13 +282,10 @@ class MemoryManager:
             self.index.clear()
             self._synced = None
             self.sync()
-            return len(self._entries)
+            return len(self._runs.entries)
 
     def history(self, name: str, wanted: Filter | None = None) -> list[Point]:
         """Return a measurement over runs, oldest first, with sudden changes flagged.
-
-        A value is flagged when it differs from the median of at least three earlier runs by
-        more than three times their spread (median absolute deviation), and by 2 %.
 
         Args:
             name: `peak_bytes`, or `AC6.4/peak_bytes` where several checks measure it.
@@ -327,23 +294,7 @@ class MemoryManager:
         Raises:
             UsageError: No run holds it, or several checks measure it.
         """
-        points: list[Point] = []
-        keys: set[str] = set()
-        for head in reversed(self.heads(wanted)):
-            mine = head.measured(name)
-            keys.update(mine)
-            if len(mine) == 1:
-                (value,) = mine.values()
-                why = _sudden([point.value for point in points], value)
-                points.append(Point(head.run_id, head.started, value, bool(why), why))
-        if len(keys) > 1:
-            raise UsageError(f"{name} is measured by several checks: {', '.join(sorted(keys))}")
-        if not points:
-            known = sorted({key for head in self.heads(wanted) for key in head.names.all})
-            near = [key for key in known if name.rpartition("/")[2] in key][:5]
-            hint = f"near: {', '.join(near)}" if near else f"{len(known)} names are known"
-            raise UsageError(f"no remembered run holds {name[:80]!r}", hint=hint)
-        return points
+        return trends.history(name, self.heads(wanted))
 
     def compare(self, first: str, second: str) -> dict[str, Any]:
         """Return what differs between two runs: settings, checks and measurements.
@@ -351,34 +302,14 @@ class MemoryManager:
         Raises:
             UsageError: One is not there.
         """
-        left, right = self.get(first), self.get(second)
-        checks = sorted(set(left["checks"]) | set(right["checks"]))
-        names = sorted(set(left["measurements"]) | set(right["measurements"]))
-        return {
-            "runs": [first, second],
-            "facts": {
-                key: [left[key], right[key]]
-                for key in ("model", "machine", "tool", "verdict", "group", "git", "settings")
-                if left[key] != right[key]
-            },
-            "packages": _changed(left["packages"], right["packages"]),
-            "checks": {
-                name: [_status(left, name), _status(right, name)]
-                for name in checks
-                if _status(left, name) != _status(right, name)
-            },
-            "measurements": {
-                name: [left["measurements"].get(name), right["measurements"].get(name)]
-                for name in names
-                if left["measurements"].get(name) != right["measurements"].get(name)
-            },
-        }
+        return trends.difference(self.get(first), self.get(second))
 
     def status(self) -> dict[str, Any]:
         """Return how much is remembered, what is damaged, and how the index stands."""
         with self._guard:
-            self._refresh()
-            count, notes = len(self._entries), sum(len(e.notes) for e in self._entries.values())
+            self._runs.refresh()
+            entries = self._runs.entries.values()
+            count, notes = len(entries), sum(len(entry.notes) for entry in entries)
         return {
             "records": count,
             "notes": notes,
@@ -411,129 +342,6 @@ class MemoryManager:
 
     # Inside
 
-    def _refresh(self) -> None:
-        """Read what was appended since the last look; read all of another file."""
-        inode, size = self.log.identity()
-        if inode != self._seen[0] or size < self._read_to:
-            self._entries.clear()
-            self.damage, self._read_to = Damage(), 0
-        self._seen = (inode, size)
-        for offset, end, item in self.log.read(self._read_to, self.damage):
-            if item is not None:
-                self._take(offset, end, item)
-            self._read_to = end
-
-    def _take(self, offset: int, end: int, item: Record) -> None:
-        run_id = item["run_id"]
-        if item["kind"] == "note":
-            if run_id in self._entries:
-                self._entries[run_id].notes.append((offset, end))
-            return
-        numbers = {
-            key: float(value)
-            for key, value in item["measurements"].items()
-            if isinstance(value, int | float)
-        }
-        statuses = tuple(check["status"] for check in item["checks"].values())
-        before = self._entries.get(run_id)
-        self._entries[run_id] = _Entry(
-            offset,
-            end,
-            Head(
-                run_id=run_id,
-                started=item["started"],
-                model=sys.intern(item["model"]),
-                machine=sys.intern(item["machine"]),
-                status=sys.intern(item["status"]),
-                verdict=sys.intern(item["verdict"]),
-                version=sys.intern(item["tool"].rpartition(" ")[2]),
-                checks=self._shared(tuple(item["checks"])),
-                statuses=self._statuses.setdefault(statuses, statuses),
-                names=self._shared(tuple(numbers)),
-                numbers=array("d", numbers.values()),
-            ),
-            before.notes if before else [],
-        )
-
-    def _shared(self, names: tuple[str, ...]) -> Names:
-        """Return one object for equal names: runs of one plan share theirs."""
-        if names not in self._names:
-            self._names[names] = Names(names)
-        return self._names[names]
-
-    def _record(self, run_id: str) -> Record | None:
-        entry = self._entries.get(run_id)
-        return None if entry is None else self.log.at(entry.offset, entry.end)
-
-    def _notes(self, run_id: str) -> list[Record]:
-        entry = self._entries.get(run_id)
-        return [self.log.at(*place) for place in entry.notes] if entry else []
-
     def _document(self, run_id: str) -> str:
-        found = self._record(run_id)
-        return records.text_of(found, self._notes(run_id)) if found else ""
-
-    def _ordered(self) -> list[str]:
-        """Return the run ids, newest first."""
-        return sorted(self._entries, key=lambda name: (self._entries[name].head.started, name))[
-            ::-1
-        ]
-
-
-def remember(state: Path) -> str:
-    """Record the report of a project's state folder; return a line that says what happened.
-
-    Raises:
-        ResultError: The report or the memory cannot be used.
-    """
-    report = read_json(state / "report.json", limit_bytes=64_000_000)
-    manager = MemoryManager(state / FOLDER)
-    new = manager.record(report, _settings_of(state.parent), sign_off.read(state))
-    return f"run {report['run_id']} {'remembered' if new else 'was remembered already'}"
-
-
-def _settings_of(project: Path) -> dict[str, Any]:
-    """Return the settings of a project that differ from the defaults."""
-    from mlx_preflight import plan  # noqa: PLC0415  (the manager itself needs no plan)
-
-    if not (project / "pyproject.toml").is_file():
-        return {}
-    found, default = plan.load_settings(project), plan.Settings()
-    return {
-        item.name: getattr(found, item.name)
-        for item in dataclasses.fields(found)
-        if getattr(found, item.name) != getattr(default, item.name)
-    }
-
-
-def _started(entry: _Entry) -> dt.datetime:
-    try:
-        return moment(entry.head.started, "started")
-    except UsageError:
-        return dt.datetime.min.replace(tzinfo=dt.UTC)
-
-
-def _sudden(earlier: list[float], value: float) -> str:
-    """Say how a value differs from earlier ones by more than their spread; empty if it does not."""
-    if len(earlier) < 3:  # noqa: PLR2004  (a spread of two values is none)
-        return ""
-    middle = statistics.median(earlier)
-    spread = statistics.median(abs(item - middle) for item in earlier)
-    change = value - middle
-    if abs(change) <= max(3 * spread, _CHANGE_FLOOR * abs(middle)):
-        return ""
-    share = f"{change / middle:+.1%}" if middle else f"{change:+g}"
-    return f"{share} against the median of {len(earlier)} earlier runs"
-
-
-def _status(record: Record, name: str) -> str | None:
-    found = record["checks"].get(name)
-    return Status(found["status"]).value if found else None
-
-
-def _changed(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, list[Any]]:
-    return {
-        key: [left.get(key), right.get(key)]
-        for key in sorted({*left, *right})
-        if left.get(key) != right.get(key)
-    }
+        found = self._runs.record(run_id)
+        return records.text_of(found, self._runs.notes(run_id)) if found else ""

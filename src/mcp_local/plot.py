@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mcp_local.memory_manager import Point
+from mcp_local.trends import Point
 from mlx_preflight.errors import UsageError
 
 FORMATS = (".svg", ".png", ".pdf")

@@ -214,7 +214,7 @@ def remember(state: Path) -> str:
 
     A run is judged with or without a memory: what goes wrong here is said, never fatal.
     """
-    from mcp_local.memory_manager import remember as keep
+    from mcp_local.remember import remember as keep
 
     try:
         return keep(state)

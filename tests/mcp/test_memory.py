@@ -17,7 +17,8 @@ import pytest
 from mcp_support import runs
 
 from mcp_local.filters import Filter, Range, ranges
-from mcp_local.memory_manager import MemoryManager, remember
+from mcp_local.memory_manager import MemoryManager
+from mcp_local.remember import remember
 from mlx_preflight.criteria import answers, sign_off
 from mlx_preflight.errors import PreflightError, ResultError, UsageError
 from mlx_preflight.result import write_json

@@ -1,0 +1,109 @@
+"""Tools that predict memory and search settings that fit, each in a child that can be killed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import anyio
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from mcp_local import answers
+from mcp_local.arguments import BatchSize, Budget, Layers, Project, Rank, RowLength, errors
+from mcp_local.projects import Projects
+from mlx_preflight.isolate import child_environment
+
+_ESTIMATE_S = 120.0
+
+
+class EstimateTools:
+    """Answer what a model would take, for the served projects."""
+
+    def __init__(self, served: Projects) -> None:
+        """Take the projects."""
+        self.served = served
+
+    async def estimate_memory(
+        self,
+        model: Annotated[str, Field(min_length=1, max_length=500)],
+        project: Project = "",
+        inference: bool = False,
+        batch_size: BatchSize = 4,
+        max_seq_length: RowLength = 2048,
+        num_layers: Layers = 16,
+        rank: Rank = 8,
+        grad_checkpoint: bool = False,
+        bits: Annotated[int | None, Field(ge=2, le=16)] = None,
+        backend: Literal["", "metal", "cpu", "cuda"] = "",
+        budget_gb: Budget | None = None,
+    ) -> answers.Document:
+        """Predict the peak memory of training, or of generation with inference=true.
+
+        Simulated: nothing is run. Model: a built-in name, `embedded`, a hub id, or a path in
+        the project.
+        """
+        with errors():
+            folder = self.served.find(project)
+            options = [f"--batch-size={batch_size}", f"--max-seq-length={max_seq_length}"]
+            options += [f"--num-layers={num_layers}", f"--rank={rank}"]
+            options += ["--grad-checkpoint"] if grad_checkpoint else []
+            options += ["--inference"] if inference else []
+            options += [f"--bits={bits}"] if bits else []
+            options += [f"--backend={backend}"] if backend else []
+            options += [f"--budget-gb={budget_gb!r}"] if budget_gb else []
+            named = self.served.model(model, folder)
+            document = await _command(folder, "estimate", *options, "--json", "--", named)
+            return answers.Document(document=document)
+
+    async def fit_settings(
+        self,
+        model: Annotated[str, Field(min_length=1, max_length=500)],
+        budget_gb: Budget,
+        project: Project = "",
+        batch_size: BatchSize = 4,
+        max_seq_length: RowLength = 2048,
+        num_layers: Layers = 16,
+        rank: Rank = 8,
+        keep: Annotated[str, Field(max_length=200, pattern="^[a-z_,]*$")] = "",
+        backend: Literal["", "metal", "cpu", "cuda"] = "",
+        write: bool = False,
+    ) -> answers.Document:
+        """Search the training settings that fit a budget; write=true keeps the configs.
+
+        They are written to `.preflight/configs` of the project and are resources then.
+        """
+        with errors():
+            folder = self.served.find(project)
+            options = [f"--budget-gb={budget_gb!r}", *([f"--keep={keep}"] if keep else [])]
+            options += [f"--batch-size={batch_size}", f"--max-seq-length={max_seq_length}"]
+            options += [f"--num-layers={num_layers}", f"--rank={rank}"]
+            options += [f"--backend={backend}"] if backend else []
+            options += [f"--write={folder / '.preflight' / 'configs'}"] if write else []
+            named = self.served.model(model, folder)
+            document = await _command(folder, "fit", *options, "--json", "--", named)
+            return answers.Document(document=document)
+
+
+async def _command(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run a command of the package in a child and return its JSON; cancelling kills it.
+
+    Raises:
+        ToolError: It failed; the text is its own.
+    """
+    command = [sys.executable, "-m", "mlx_preflight", *arguments]
+    try:
+        with anyio.fail_after(_ESTIMATE_S):
+            done = await anyio.run_process(
+                command, cwd=folder, env=child_environment(), stdin=None, check=False
+            )
+    except TimeoutError:
+        raise ToolError(f"no answer within {_ESTIMATE_S:.0f} s") from None
+    try:
+        document = json.loads(done.stdout)
+    except ValueError:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
+        raise ToolError("; ".join(lines)[:500] or f"exit {done.returncode}") from None
+    return document if isinstance(document, dict) else {"answer": document}

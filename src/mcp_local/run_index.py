@@ -1,0 +1,114 @@
+"""Keep what filters ask of every run in memory, and where its record and notes lie on disk."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from array import array
+from dataclasses import dataclass
+
+from mcp_local.filters import Head, Names, moment
+from mcp_local.records import Record
+from mcp_local.run_log import Damage, RunLog
+from mlx_preflight.errors import UsageError
+
+
+@dataclass(slots=True)
+class Entry:
+    """Hold a run's place in the file, what filters ask of it, and the places of its notes."""
+
+    offset: int
+    end: int
+    head: Head
+    notes: list[tuple[int, int]]
+
+    @property
+    def started(self) -> dt.datetime:
+        """Return when the run began; the earliest time of all when the record does not say."""
+        try:
+            return moment(self.head.started, "started")
+        except UsageError:
+            return dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+class RunIndex:
+    """Follow a log: read what was appended since the last look; not safe for threads.
+
+    Attributes:
+        entries: Every run by its id, in the order of the log.
+        damage: What could not be believed.
+    """
+
+    def __init__(self, log: RunLog) -> None:
+        """Take the log; nothing is read yet."""
+        self.log = log
+        self.entries: dict[str, Entry] = {}
+        self.damage = Damage()
+        self.seen = (0, 0)
+        self._read_to = 0
+        self._names: dict[tuple[str, ...], Names] = {}
+        self._statuses: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def refresh(self) -> None:
+        """Read what was appended since the last look; read all of another file."""
+        inode, size = self.log.identity()
+        if inode != self.seen[0] or size < self._read_to:
+            self.entries.clear()
+            self.damage, self._read_to = Damage(), 0
+        self.seen = (inode, size)
+        for offset, end, item in self.log.read(self._read_to, self.damage):
+            if item is not None:
+                self._take(offset, end, item)
+            self._read_to = end
+
+    def _take(self, offset: int, end: int, item: Record) -> None:
+        run_id = item["run_id"]
+        if item["kind"] == "note":
+            if run_id in self.entries:
+                self.entries[run_id].notes.append((offset, end))
+            return
+        numbers = {
+            key: float(value)
+            for key, value in item["measurements"].items()
+            if isinstance(value, int | float)
+        }
+        statuses = tuple(check["status"] for check in item["checks"].values())
+        before = self.entries.get(run_id)
+        self.entries[run_id] = Entry(
+            offset,
+            end,
+            Head(
+                run_id=run_id,
+                started=item["started"],
+                model=sys.intern(item["model"]),
+                machine=sys.intern(item["machine"]),
+                status=sys.intern(item["status"]),
+                verdict=sys.intern(item["verdict"]),
+                version=sys.intern(item["tool"].rpartition(" ")[2]),
+                checks=self._shared(tuple(item["checks"])),
+                statuses=self._statuses.setdefault(statuses, statuses),
+                names=self._shared(tuple(numbers)),
+                numbers=array("d", numbers.values()),
+            ),
+            before.notes if before else [],
+        )
+
+    def _shared(self, names: tuple[str, ...]) -> Names:
+        """Return one object for equal names: runs of one plan share theirs."""
+        if names not in self._names:
+            self._names[names] = Names(names)
+        return self._names[names]
+
+    def record(self, run_id: str) -> Record | None:
+        """Return the last record of a run, or None."""
+        entry = self.entries.get(run_id)
+        return None if entry is None else self.log.at(entry.offset, entry.end)
+
+    def notes(self, run_id: str) -> list[Record]:
+        """Return the notes on a run, oldest first."""
+        entry = self.entries.get(run_id)
+        return [self.log.at(*place) for place in entry.notes] if entry else []
+
+    def ordered(self) -> list[str]:
+        """Return the run ids, newest first."""
+        return sorted(self.entries, key=lambda name: (self.entries[name].head.started, name))[::-1]

@@ -1,0 +1,114 @@
+"""Follow a measurement over runs, and tell two runs apart; pure functions of what is remembered."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mcp_local.filters import Head
+from mcp_local.records import Record
+from mlx_preflight.errors import UsageError
+from mlx_preflight.result import Status
+
+_CHANGE_FLOOR = 0.02
+"""Changes below 2 % of the median are never flagged: repeated runs differ so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Hold one measurement of one run.
+
+    Attributes:
+        flagged: Whether it differs from the earlier runs by more than their spread.
+    """
+
+    run_id: str
+    started: str
+    value: float
+    flagged: bool
+    why: str = ""
+
+
+def history(name: str, heads: Sequence[Head]) -> list[Point]:
+    """Return a measurement over runs, oldest first, with sudden changes flagged.
+
+    A value is flagged when it differs from the median of at least three earlier runs by
+    more than three times their spread (median absolute deviation), and by 2 %.
+
+    Args:
+        name: `peak_bytes`, or `AC6.4/peak_bytes` where several checks measure it.
+        heads: Runs to look at, newest first.
+
+    Raises:
+        UsageError: No run holds it, or several checks measure it.
+    """
+    points: list[Point] = []
+    keys: set[str] = set()
+    for head in reversed(heads):
+        mine = head.measured(name)
+        keys.update(mine)
+        if len(mine) == 1:
+            (value,) = mine.values()
+            why = _sudden([point.value for point in points], value)
+            points.append(Point(head.run_id, head.started, value, bool(why), why))
+    if len(keys) > 1:
+        raise UsageError(f"{name} is measured by several checks: {', '.join(sorted(keys))}")
+    if not points:
+        known = sorted({key for head in heads for key in head.names.all})
+        near = [key for key in known if name.rpartition("/")[2] in key][:5]
+        hint = f"near: {', '.join(near)}" if near else f"{len(known)} names are known"
+        raise UsageError(f"no remembered run holds {name[:80]!r}", hint=hint)
+    return points
+
+
+def difference(left: Record, right: Record) -> dict[str, Any]:
+    """Return what differs between two runs: settings, checks and measurements."""
+    checks = sorted(set(left["checks"]) | set(right["checks"]))
+    names = sorted(set(left["measurements"]) | set(right["measurements"]))
+    return {
+        "runs": [left["run_id"], right["run_id"]],
+        "facts": {
+            key: [left[key], right[key]]
+            for key in ("model", "machine", "tool", "verdict", "group", "git", "settings")
+            if left[key] != right[key]
+        },
+        "packages": _changed(left["packages"], right["packages"]),
+        "checks": {
+            name: [_status(left, name), _status(right, name)]
+            for name in checks
+            if _status(left, name) != _status(right, name)
+        },
+        "measurements": {
+            name: [left["measurements"].get(name), right["measurements"].get(name)]
+            for name in names
+            if left["measurements"].get(name) != right["measurements"].get(name)
+        },
+    }
+
+
+def _sudden(earlier: list[float], value: float) -> str:
+    """Say how a value differs from earlier ones by more than their spread; empty if it does not."""
+    if len(earlier) < 3:  # noqa: PLR2004  (a spread of two values is none)
+        return ""
+    middle = statistics.median(earlier)
+    spread = statistics.median(abs(item - middle) for item in earlier)
+    change = value - middle
+    if abs(change) <= max(3 * spread, _CHANGE_FLOOR * abs(middle)):
+        return ""
+    share = f"{change / middle:+.1%}" if middle else f"{change:+g}"
+    return f"{share} against the median of {len(earlier)} earlier runs"
+
+
+def _status(record: Record, name: str) -> str | None:
+    found = record["checks"].get(name)
+    return Status(found["status"]).value if found else None
+
+
+def _changed(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {
+        key: [left.get(key), right.get(key)]
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
+    }
