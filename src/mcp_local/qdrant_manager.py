@@ -2,15 +2,11 @@
 
 Embedded Qdrant is neither thread- nor process-safe (qdrant-client 1.20), so one thread lock
 and one file lock surround it. The folder is opened for an operation and closed after a short
-idle time, so that several servers can share it. Its files are pickles of our own making:
-they are never imported, and a folder that belongs to somebody else is refused.
+idle time, so that several servers can share it.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import threading
 import time
 import uuid
@@ -21,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
 from qdrant_client import QdrantClient, models
 
 from mcp_local import encoder
+from mcp_local.embedded_folder import EmbeddedFolder
 from mlx_preflight.errors import PreflightError, ResultError, UsageError
 
 COLLECTION = "preflight_runs"
@@ -40,7 +36,6 @@ HOLD_S = 10.0
 """How long it stays open at most while operations follow each other, for others' sake."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_WAIT_S = 30.0
 _PAUSE_S = 0.1
 _TIMEOUT_S = 10
 _BATCH = 256
@@ -71,21 +66,18 @@ class QdrantManager:
             collection: Its name; memories that share a server need one each.
         """
         self._collection = collection
-        self._path, self._url, self._key = path, url, api_key
+        self._url, self._key = url, api_key
         self._guard = threading.RLock()
         self._client: QdrantClient | None = None
         self._opened = 0.0
         self._timer: threading.Timer | None = None
-        # Not thread-local: the timer of the lease releases on a thread of its own.
-        self._file_lock = (
-            FileLock(str(path) + ".lock", timeout=_WAIT_S, thread_local=False) if path else None
-        )
+        self._folder = EmbeddedFolder(path) if path else None
         self._said: list[str] = []
 
     @property
     def engine(self) -> str:
         """Return where the index lives: `memory`, `path` or `url`."""
-        return "url" if self._url else "path" if self._path else "memory"
+        return "url" if self._url else "path" if self._folder else "memory"
 
     def sync(self, wanted: Mapping[str, str], document: Callable[[str], str]) -> str:
         """Make the index hold exactly the given runs.
@@ -111,8 +103,8 @@ class QdrantManager:
             for begin in range(0, len(new), _BATCH):
                 part = new[begin : begin + _BATCH]
                 client.upsert(self._collection, [_point(n, wanted[n], document(n)) for n in part])
-            if stale or new:
-                self._write_state(dict(wanted))
+            if (stale or new) and self._folder is not None:
+                self._folder.write_state(wanted)
             count = len(wanted)
             if self.engine == "path" and count >= WARN_POINTS:
                 advice = "use a Qdrant server" if count >= MAX_POINTS else "searches become slow"
@@ -159,10 +151,10 @@ class QdrantManager:
     def clear(self) -> None:
         """Throw the collection away and make an empty one."""
         with self._guard:
-            if self.engine == "path":
+            if self._folder is not None:
                 self._shut()
-                with self._locked():
-                    self._discard()
+                with self._folder.held():
+                    self._folder.discard()
             else:
                 with self._open() as client:
                     client.delete_collection(self._collection)
@@ -175,8 +167,8 @@ class QdrantManager:
             about["points"] = self.count()
         except PreflightError as error:
             about |= {"points": 0, "error": str(error)}
-        if self._path is not None:
-            about["folder"] = str(self._path)
+        if self._folder is not None:
+            about["folder"] = str(self._folder.path)
         if self._url:
             about |= {"server": _without_user(self._url), "collection": self._collection}
         return about
@@ -238,44 +230,21 @@ class QdrantManager:
         if self._client is not None and not (keep_memory and self.engine != "path"):
             self._client.close()
             self._client = None
-        if self._file_lock is not None and self._file_lock.is_locked:
-            self._file_lock.release(force=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if self._file_lock is None:
-            yield
-            return
-        self._acquire(self._file_lock)
-        try:
-            yield
-        finally:
-            self._file_lock.release(force=True)
-
-    def _acquire(self, lock: FileLock) -> None:
-        try:
-            lock.acquire(poll_interval=0.02)
-        except Timeout as error:
-            raise ResultError(
-                f"{self._path}: another process has been using the index for {_WAIT_S:.0f} s"
-            ) from error
+        if self._folder is not None:
+            self._folder.release()
 
     def _connect(self) -> QdrantClient:
         if self._url:
             return self._remote(self._url)
-        if self._path is None:
+        if self._folder is None:
             client = QdrantClient(":memory:")
             self._prepare(client)
             return client
-        self._own(self._path)
-        lock = self._file_lock
-        if lock is not None:
-            self._acquire(lock)
+        self._folder.acquire()
         try:
-            return self._embedded(self._path)
+            return self._embedded(self._folder)
         except BaseException:
-            if lock is not None:
-                lock.release(force=True)
+            self._folder.release()
             raise
 
     def _remote(self, url: str) -> QdrantClient:
@@ -291,33 +260,18 @@ class QdrantManager:
         self._prepare(client)
         return client
 
-    def _embedded(self, path: Path) -> QdrantClient:
+    def _embedded(self, folder: EmbeddedFolder) -> QdrantClient:
         """Open the folder; a damaged, foreign or outdated index is thrown away and begun anew."""
         try:
-            client = _quiet(path)
+            client = folder.open()
             self._prepare(client)
         # Damaged files raise whatever json, pickle and sqlite raise.
         except Exception as error:  # noqa: BLE001
             self._said.append(f"the index was damaged ({type(error).__name__}) and was rebuilt")
-            self._discard()
-            client = _quiet(path)
+            folder.discard()
+            client = folder.open()
             self._prepare(client)
         return client
-
-    def _own(self, path: Path) -> None:
-        """Make the folder ours alone: what lies in it is unpickled."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.mkdir(exist_ok=True, mode=0o700)
-        found = path.stat()
-        if path.is_symlink() or found.st_uid != os.getuid():
-            raise ResultError(f"{path}: belongs to somebody else, so it is not opened")
-        if found.st_mode & 0o077:
-            path.chmod(0o700)
-
-    def _discard(self) -> None:
-        if self._path is not None:
-            shutil.rmtree(self._path, ignore_errors=True)
-            self._own(self._path)
 
     def _prepare(self, client: QdrantClient) -> None:
         """Create the collection, or make sure that it is one of ours."""
@@ -326,7 +280,7 @@ class QdrantManager:
             return
         sparse = client.get_collection(self._collection).config.params.sparse_vectors or {}
         # What this version wrote last needs no second look at every point.
-        trusted = self._read_state() is not None
+        trusted = self._last_written() is not None
         odd = (
             0 if trusted else client.count(self._collection, _of_other_encoders(), exact=True).count
         )
@@ -337,9 +291,13 @@ class QdrantManager:
             client.delete_collection(self._collection)
             _create(client, self._collection)
 
+    def _last_written(self) -> dict[str, str] | None:
+        """Return what the folder holds, if nothing else can have written since."""
+        return self._folder.read_state() if self._folder is not None else None
+
     def _held(self, client: QdrantClient) -> dict[str, str]:
         """Return run id → revision of what the index holds."""
-        if (known := self._read_state()) is not None and (
+        if (known := self._last_written()) is not None and (
             client.count(self._collection, exact=True).count == len(known)
         ):
             return known
@@ -354,26 +312,6 @@ class QdrantManager:
                 held[str(payload.get("run_id"))] = str(payload.get("revision"))
             if offset is None:
                 return held
-
-    def _read_state(self) -> dict[str, str] | None:
-        """Return what was written last, if nothing else can have written since."""
-        if self._path is None:
-            return None
-        try:
-            found = json.loads((self._path / "held.json").read_text(encoding="utf-8"))
-            if found["encoder"] != encoder.VERSION:
-                return None
-            return {str(key): str(value) for key, value in found["held"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
-
-    def _write_state(self, held: dict[str, str]) -> None:
-        if self._path is not None:
-            scratch = self._path / "held.json.new"
-            scratch.write_text(
-                json.dumps({"encoder": encoder.VERSION, "held": held}), encoding="utf-8"
-            )
-            os.replace(scratch, self._path / "held.json")
 
 
 def _without_user(url: str) -> str:
@@ -401,10 +339,3 @@ def _create(client: QdrantClient, collection: str) -> None:
 def _of_other_encoders() -> models.Filter:
     same = models.FieldCondition(key="encoder", match=models.MatchValue(value=encoder.VERSION))
     return models.Filter(must_not=[same])
-
-
-def _quiet(path: Path) -> QdrantClient:
-    with warnings.catch_warnings():
-        # It warns of its own limits at 20,000 points; `sync` says so earlier and better.
-        warnings.simplefilter("ignore")
-        return QdrantClient(path=str(path))
