@@ -36,6 +36,9 @@ class EstimateTools:
         num_layers: Layers = 16,
         rank: Rank = 8,
         grad_checkpoint: bool = False,
+        prompt_tokens: RowLength = 2048,
+        generate_tokens: Annotated[int, Field(ge=0, le=1_000_000)] = 128,
+        kv_bits: Annotated[int | None, Field(ge=2, le=8)] = None,
         bits: Annotated[int | None, Field(ge=2, le=16)] = None,
         backend: Literal["", "metal", "cpu", "cuda"] = "",
         budget_gb: Budget | None = None,
@@ -43,14 +46,19 @@ class EstimateTools:
         """Predict the peak memory of training, or of generation with inference=true.
 
         Simulated: nothing is run. Model: a built-in name, `embedded`, a hub id, or a path in
-        the project.
+        the project. Generation depends on prompt_tokens, generate_tokens and kv_bits; training
+        on batch_size, max_seq_length, num_layers, rank and grad_checkpoint.
         """
         with errors():
             folder = self.served.find(project)
-            options = [f"--batch-size={batch_size}", f"--max-seq-length={max_seq_length}"]
-            options += [f"--num-layers={num_layers}", f"--rank={rank}"]
-            options += ["--grad-checkpoint"] if grad_checkpoint else []
-            options += ["--inference"] if inference else []
+            if inference:
+                options = ["--inference", f"--prompt-tokens={prompt_tokens}"]
+                options += [f"--generate-tokens={generate_tokens}"]
+                options += [f"--kv-bits={kv_bits}"] if kv_bits else []
+            else:
+                options = [f"--batch-size={batch_size}", f"--max-seq-length={max_seq_length}"]
+                options += [f"--num-layers={num_layers}", f"--rank={rank}"]
+                options += ["--grad-checkpoint"] if grad_checkpoint else []
             options += [f"--bits={bits}"] if bits else []
             options += [f"--backend={backend}"] if backend else []
             options += [f"--budget-gb={budget_gb!r}"] if budget_gb else []

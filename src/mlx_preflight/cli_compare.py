@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlx_preflight.cli_memory import (
+from mlx_preflight.cli_run import (
     Accumulate,
     Batch,
     Bits,

@@ -11,50 +11,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlx_preflight.cli_run import (
+    Accumulate,
+    Backend,
+    Batch,
+    Bits,
+    Budget,
+    Checkpoint,
+    Dtype,
+    Generate,
+    Group,
+    Inference,
+    Json,
+    Keys,
+    KvBits,
+    Layers,
+    Length,
+    Model,
+    Optimizer,
+    Prompt,
+    Rank,
+    ignored,
+    read,
+)
 from mlx_preflight.errors import EstimateError
 
 if TYPE_CHECKING:
     from mlx_preflight.memory.fit import Fit
     from mlx_preflight.memory.predict import Prediction
-    from mlx_preflight.memory.settings import Settings
     from mlx_preflight.memory.source import Source
-
-UNQUANTIZED = 16
-"""`--bits` that leaves the weights as they are."""
-
-Model = Annotated[
-    str, typer.Argument(help="Built-in name, config.json, folder, hub id or `embedded`.")
-]
-Batch = Annotated[int, typer.Option("--batch-size", help="Rows of a batch.")]
-Length = Annotated[int, typer.Option("--max-seq-length", help="Longest row, tokens.")]
-Layers = Annotated[int, typer.Option("--num-layers", help="Blocks with adapters; -1 for all.")]
-Rank = Annotated[int, typer.Option("--rank", help="Rank of the adapters.")]
-Keys = Annotated[
-    str | None,
-    typer.Option("--lora-keys", help="Such as self_attn.q_proj,self_attn.v_proj; default: all."),
-]
-Checkpoint = Annotated[
-    bool, typer.Option("--grad-checkpoint/--no-grad-checkpoint", help="Recompute each block.")
-]
-Bits = Annotated[
-    int | None,
-    typer.Option("--bits", help="Of the weights; 16 is unquantized. Default: the model's, or 4."),
-]
-Group = Annotated[int | None, typer.Option("--group-size", help="Weights that share a scale.")]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="bfloat16, float16 or float32.")]
-Optimizer = Annotated[str, typer.Option("--optimizer", help="adam, adamw, sgd, adafactor, muon.")]
-Accumulate = Annotated[
-    int, typer.Option("--grad-accumulation-steps", help="Batches for one update.")
-]
-Backend = Annotated[
-    str | None, typer.Option("--backend", help="metal, cpu or cuda; default: this machine's.")
-]
-Inference = Annotated[bool, typer.Option("--inference", help="Generate instead of training.")]
-Prompt = Annotated[int, typer.Option("--prompt-tokens", help="Length of the prompt.")]
-Generate = Annotated[int, typer.Option("--generate-tokens", help="Tokens generated after it.")]
-KvBits = Annotated[int | None, typer.Option("--kv-bits", help="Of a quantized KV cache.")]
-Budget = Annotated[float | None, typer.Option("--budget-gb", help="Memory in GB (10^9 bytes).")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
 def attach(app: typer.Typer) -> None:
@@ -73,6 +58,7 @@ def attach(app: typer.Typer) -> None:
 
 
 def estimate(
+    context: typer.Context,
     model: Model,
     batch_size: Batch = 4,
     max_seq_length: Length = 2048,
@@ -106,6 +92,8 @@ def estimate(
         from mlx_preflight.memory.predict import predict
 
         found = predict(source.config, settings)
+    warnings = (*found.warnings, *ignored(context, settings))
+    found = dataclasses.replace(found, warnings=warnings)
     if plot is not None:
         from mlx_preflight.memory import plot as plots
 
@@ -120,6 +108,7 @@ def estimate(
 
 
 def measure(
+    context: typer.Context,
     model: Model,
     batch_size: Batch = 1,
     max_seq_length: Length = 256,
@@ -156,6 +145,8 @@ def measure(
     from mlx_preflight.memory.predict import predict
 
     source, settings = read(model, locals())
+    for line in ignored(context, settings):
+        typer.echo(f"warning: {line}", err=True)
     here = calibration.backend()
     if settings.backend != here:
         raise EstimateError("backend", settings.backend, f"{here}, the one of this machine")
@@ -248,32 +239,6 @@ def fit(
 
         memory_screen.show_fits(found, budget, written)
     raise typer.Exit(0 if found.fits else 1)
-
-
-def read(model: str, given: dict[str, Any]) -> tuple[Source, Settings]:
-    """Return the model and the run that a command line asks for."""
-    from mlx_preflight.memory import source
-    from mlx_preflight.memory.settings import Settings
-
-    found = source.find(model)
-    stored = found.config.get("quantization")
-    stored = stored if isinstance(stored, dict) else {}
-    bits = given["bits"] if given["bits"] is not None else stored.get("bits", 4)
-    if given["backend"] is None:
-        from mlx_preflight.memory import calibration
-
-        given["backend"] = calibration.backend()
-    keys = given["lora_keys"]
-    names = {item.name for item in dataclasses.fields(Settings)}
-    chosen = {name: value for name, value in given.items() if name in names}
-    chosen |= {
-        "bits": None if bits == UNQUANTIZED else bits,
-        "group_size": given["group_size"] or stored.get("group_size", 64),
-        "dtype": given["dtype"]
-        or str(found.config.get("dtype") or found.config.get("torch_dtype") or "bfloat16"),
-        "keys": tuple(key.strip() for key in keys.split(",")) if keys else None,
-    }
-    return found, Settings(**chosen)
 
 
 def _bytes(size_gb: float | None, name: str = "budget-gb") -> int | None:

@@ -106,6 +106,31 @@ def test_what_cannot_be_is_refused_by_name(arguments: tuple[str, ...], said: str
     assert said in refuse(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*SMALL, "--kv-bits", "8"), "training does not depend on --kv-bits"),
+        (
+            (
+                "embedded",
+                "--inference",
+                "--prompt-tokens",
+                "64",
+                "--rank",
+                "4",
+                "--grad-checkpoint",
+            ),
+            "generation does not depend on --rank, --grad-checkpoint",
+        ),
+        (("embedded", "--inference", "--prompt-tokens", "64", "--kv-bits", "8"), ""),
+    ],
+)
+def test_an_option_that_changes_nothing_is_named(arguments: tuple[str, ...], said: str) -> None:
+    """A setting of the other kind of run must not look as if it had been obeyed."""
+    warnings = json.loads(call("estimate", *arguments, "--json")[1])["warnings"]
+    assert [said in text for text in warnings] == ([True] if said else [])
+
+
 def test_measuring_on_another_backend_is_refused() -> None:
     """A measurement is only possible where it is made."""
     other = "cuda" if sys.platform == "darwin" else "metal"

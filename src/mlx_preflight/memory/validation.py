@@ -59,7 +59,10 @@ def check_settings(settings: Settings) -> None:
     for name, choices in CHOICES.items():
         value = getattr(settings, name)
         if value not in choices:
-            raise EstimateError(name, value, ", ".join(map(str, choices)))
+            allowed = [str(item) for item in choices if item is not None]
+            # None is what the command line calls 16 bits, or what it is not given at all.
+            allowed += ["16 for unquantized weights"] if name == "bits" else []
+            raise EstimateError(name, value, ", ".join(allowed))
     for name, least in LEAST.items():
         value = getattr(settings, name)
         if not _is_integer(value) or value < least:
