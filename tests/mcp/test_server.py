@@ -318,16 +318,17 @@ async def test_memory_is_estimated_and_settings_are_fitted(project: Path) -> Non
 
 @pytest.mark.slow
 async def test_generation_is_estimated_by_its_own_arguments(project: Path) -> None:
-    """A longer prompt needs more, a quantized cache less; nothing of training is passed on."""
+    """Prompt and cache count; nothing of training is passed on."""
     async with Client(create_server([project])) as client:
         peaks = []
-        for more in ({}, {"prompt_tokens": 4096}, {"prompt_tokens": 4096, "kv_bits": 4}):
+        long = {"prompt_tokens": 8192}
+        for more in ({}, long, {**long, "kv_bits": 4}):
             wanted = {"model": "llama-3.2-1b", "inference": True, "backend": "metal", **more}
             found = (await call(client, "estimate_memory", **wanted))["document"]
             assert found["warnings"] == []
             peaks.append(found["peak_bytes"])
-        # The first 2,048 tokens take the same everywhere; the rest of the cache is quantized.
-        assert peaks[0] <= peaks[2] < peaks[1]
+        # mlx_lm's attention on a quantized cache is not fused: its scores take more.
+        assert peaks[0] < peaks[1] < peaks[2]
 
 
 def test_a_server_for_no_project_is_refused(tmp_path: Path) -> None:
