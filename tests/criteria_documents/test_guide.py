@@ -108,6 +108,7 @@ def test_the_shipped_guide_passes_every_check(judge: Judge) -> None:
         (LM, "| `mlx-lm` | the latest |", {"AC7.4"}),
         (LM, "| `torch` | `>=2,<3` | no |\n" + LM, {"AC7.4"}),
         ("| `transformers` |…| `huggingface-hub` |", "", {"AC7.4"}),
+        ("| `pyyaml` |…The framework alone", "\nThe framework alone", {"AC7.4"}),
         ("## Dependencies…## Verification", "", {"AC7.4", "AC7.8"}),
         ("### Issue 1:…## Next steps", "### Slow\n\nIt is slow.\n\n", {"AC7.5"}),
         (

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from mlx_preflight.criteria.structure import Section
 
 FRAMEWORK = ("mlx-lm", "mlx", "transformers", "huggingface-hub")
-"""Packages that a guide to the framework must list."""
+"""Packages that a guide to the framework must list, beside every declared dependency."""
 
 _BOUND = r"[<>=!~]=?=?\s*[\w.*]+"
 _LINE = re.compile(rf"^([A-Za-z0-9][\w.-]*)(?:\[[\w, -]*\])?\s*((?:{_BOUND})(?:\s*,\s*{_BOUND})*)?")
@@ -54,7 +54,9 @@ def problems(section: Section, project: Project) -> list[str]:
     ]
     wrong = [text for name, spec in stated if (text := _disagreement(name, spec, project))]
     listed = {name for name, spec in stated if spec}
-    return wrong + [f"{name} is not listed" for name in FRAMEWORK if name not in listed]
+    declared = (canonicalize_name(requirement.name) for requirement in project.requirements)
+    wanted = dict.fromkeys([*FRAMEWORK, *declared])
+    return wrong + [f"{name} is not listed" for name in wanted if name not in listed]
 
 
 def count(section: Section) -> int:
