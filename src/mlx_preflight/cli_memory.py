@@ -128,9 +128,14 @@ def measure(
     kv_bits: KvBits = None,
     steps: Annotated[int, typer.Option("--steps", min=2, help="Training steps.")] = 3,
     memory_limit_gb: Annotated[
-        float | None, typer.Option("--memory-limit-gb", help="Kill the run above this.")
+        float | None,
+        typer.Option(
+            "--memory-limit-gb", help="Kill the run above this; default: 0.9 of what is free."
+        ),
     ] = None,
-    timeout_s: Annotated[float, typer.Option("--timeout-s", min=1)] = 1800,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout-s", min=1, help="Kill the run after so long.")
+    ] = 1800,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Even where the folder has weights.")
     ] = False,

@@ -131,7 +131,7 @@ def run_child(
         kill_group(process)  # (also ends the pipes that are read below)
         raise ChildError(
             f"{Path(argv[0]).name} did not end within {timeout_s:g} s and was killed",
-            hint="raise timeout-s in [tool.mlx-preflight] if it is merely slow",
+            hint="if it is merely slow, raise timeout-s in [tool.mlx-preflight] or --timeout-s",
             log=ending(out.text(), err.text()),
         ) from None
     finally:

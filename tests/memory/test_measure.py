@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
 from memory.models import qwen, small
 
@@ -14,6 +16,15 @@ def test_a_child_that_fails_says_why() -> None:
     """mlx_lm's own message reaches the parent."""
     with pytest.raises(ChildError, match="qwen22 not supported"):
         measure(qwen(model_type="qwen22"), small(), timeout_s=60)
+
+
+@pytest.mark.slow
+def test_a_run_without_a_limit_may_not_take_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is free now is the limit where none is given."""
+    free = types.SimpleNamespace(available=55_000_000)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    with pytest.raises(ChildError, match=r"more than the limit of 0\.050 GB"):
+        measure(qwen(), small(), timeout_s=60)
 
 
 @pytest.mark.slow

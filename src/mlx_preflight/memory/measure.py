@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mlx_preflight.errors import ChildError
 from mlx_preflight.isolate import child_environment, run_child
-from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.settings import Settings, in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,14 @@ class Measured:
     step_s: tuple[float, ...]
     tokens_per_s: float
     before_bytes: int
+
+
+FREE_SHARE = 0.9
+"""Of the free memory, what a run may take before it is killed."""
+
+
+def _free_bytes() -> int:
+    return int(psutil.virtual_memory().available * FREE_SHARE)
 
 
 def measure(
@@ -59,7 +69,8 @@ def measure(
         steps: Training steps; the timing of the worker, and the peak with it, differs among them.
         seed: Of the random weights.
         timeout_s: After which the child is killed.
-        memory_limit_bytes: Memory that the child may take; None for no limit.
+        memory_limit_bytes: Memory that the child may take; None for `FREE_SHARE` of what is
+            free now, so that the machine survives.
         weights: Folder of real weights; None draws random ones.
         env: Added to the child's environment.
 
@@ -73,7 +84,7 @@ def measure(
             "settings": dataclasses.asdict(settings),
             "steps": steps,
             "seed": seed,
-            "memory_limit_bytes": memory_limit_bytes,
+            "memory_limit_bytes": memory_limit_bytes or _free_bytes(),
             "weights": str(weights.resolve()) if weights else None,
             "adapter_file": str(Path(folder, "adapters.safetensors")),
         }
@@ -88,8 +99,8 @@ def measure(
         if finished.returncode or not answer.is_file():
             cause = finished.death() or finished.tail(3) or "no answer and no message"
             raise ChildError(
-                f"measuring {config.get('model_type')} {settings} ended with exit code "
-                f"{finished.returncode}: {cause}"
+                f"measuring {config.get('model_type')}, {in_words(settings)}, ended with exit "
+                f"code {finished.returncode}: {cause}"
             )
         found = json.loads(answer.read_text("utf-8"))
     return Measured(
