@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlx_preflight.cli_options import JsonOption, print_json
 from mlx_preflight.errors import ResultError, UsageError
 from mlx_preflight.runner import RUN_ID_VARIABLE
 
@@ -33,7 +33,7 @@ def merge(
         str, typer.Option("--run-id", envvar=RUN_ID_VARIABLE, help="Only its files count.")
     ] = "",
     project: Annotated[Path, typer.Option("--project", help="Root of the project.")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Join the result files of several jobs, judge the run, and write its reports.
 
@@ -48,7 +48,7 @@ def merge(
         raise UsageError(f"{root}: not a folder")
     verdict, document = merging.merge(folders, _text(planned), run_id, root)
     if as_json:
-        typer.echo(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))
+        print_json(document)
     else:
         from mlx_preflight.report import terminal
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlx_preflight.cli_options import JsonOption, print_json
 from mlx_preflight.cli_run import (
     Accumulate,
     Batch,
@@ -57,7 +57,7 @@ def export(
     optimizer: Optimizer = "adam",
     grad_accumulation_steps: Accumulate = 1,
     backend: Annotated[str, typer.Option("--backend", help="metal, cpu or cuda.")] = "metal",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a framework's configuration file for chosen settings.
 
@@ -74,21 +74,21 @@ def export(
     recipe.write(plugin, run, path)
     if as_json:
         about = {"framework": framework, "file": str(path), "settings": plugin.config(run)}
-        typer.echo(json.dumps(about, sort_keys=True, indent=1))
+        print_json(about)
     else:
         typer.echo(f"wrote {path}")
 
 
 def comparison(
     project: Project = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what `nox -s compare` has measured so far; exit 3 unless every framework is there."""
     from mlx_preflight.frameworks import standing
 
     found = standing.look(project.resolve() / ".preflight")
     if as_json:
-        typer.echo(json.dumps(found, sort_keys=True, indent=1))
+        print_json(found)
     else:
         for line in standing.lines(found):
             typer.echo(line)
@@ -103,7 +103,7 @@ def evaluation(
     render_only: Annotated[
         bool, typer.Option("--render", help="Write from the evidence that is there already.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Generate docs/training/T001_framework_evaluation.md from the finished comparison.
 
@@ -120,7 +120,7 @@ def evaluation(
         document.record(root, root / ".preflight")
     found = evaluated.evidence(root)
     if as_json:
-        typer.echo(json.dumps({"status": found.status, "reason": found.reason}))
+        print_json({"status": found.status, "reason": found.reason})
     else:
         typer.echo(found.reason)
     raise typer.Exit(0 if found.status is Status.PASS else 1)

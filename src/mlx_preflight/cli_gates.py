@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mlx_preflight import plan
+from mlx_preflight.cli_options import JsonOption, ProjectOption, context_of, print_json
 from mlx_preflight.errors import UsageError
 
 baseline = typer.Typer(
@@ -40,20 +40,19 @@ def _root() -> None:
 )
 def record(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="lint, types or tests.")],
-    project: Annotated[Path, typer.Option("--project", help="Root of the project.")] = Path(),
+    project: ProjectOption = Path(),
     accept_new: Annotated[
         bool, typer.Option("--accept-new", help="Accept more than is recorded; needs --reason.")
     ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why more is accepted.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write baselines/KIND.json; growing beyond an existing one needs a reason."""
-    from mlx_preflight import cli
     from mlx_preflight.gates import recording
 
     if kind not in recording.GATES:
         raise UsageError(f"unknown baseline {kind!r}{plan.suggest(kind, recording.GATES)}")
-    context = cli.context_of(project)
+    context = context_of(project)
     python = context.project / ".nox" / recording.GATES[kind] / "bin" / "python"
     # What mypy finds depends on what is installed, so the gate's own venv must look.
     if python.exists() and python.parent.parent.resolve() != Path(sys.prefix).resolve():
@@ -65,14 +64,14 @@ def record(
         raise typer.Exit(subprocess.run(command, env=os.environ, check=False).returncode)
     done = recording.record(kind, context, accept_new=accept_new, reason=reason)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(done), sort_keys=True, indent=1))
+        print_json(dataclasses.asdict(done))
     else:
         typer.echo(f"{done.path}: {done.total} recorded, {done.added} new, {done.removed} gone")
 
 
 def selftest(
-    project: Annotated[Path, typer.Option("--project", help="Root of the project.")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
 ) -> None:
     """Plant one fault per gate in a sample, and see that exactly its gate turns red.
 

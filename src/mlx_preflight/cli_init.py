@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mlx_preflight.cli_options import JsonOption, print_json
 
 
 def attach(app: typer.Typer) -> None:
@@ -31,7 +32,7 @@ def init(
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Record what is owed today.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a noxfile, the settings table, a workflow and baselines into a repository.
 
@@ -72,7 +73,7 @@ def init(
             "left": left,
             "baselines": recorded,
         }
-        typer.echo(json.dumps(document, sort_keys=True, indent=1))
+        print_json(document)
     elif not dry_run:
         say("everything was there already" if not changes else "next: `nox`")
     raise typer.Exit(1 if left else 0)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mlx_preflight.cli_options import JsonOption, ProjectOption, print_json
 from mlx_preflight.errors import PreflightError, UsageError
 
 memory = typer.Typer(
@@ -19,8 +19,6 @@ memory = typer.Typer(
     rich_markup_mode=None,
 )
 
-ProjectOption = Annotated[Path, typer.Option("--project", help="Root of the project.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _BAR = 40
 
 
@@ -92,7 +90,7 @@ def history(
 
         draw(name, points, plot)
     if as_json:
-        _print([dataclasses.asdict(point) for point in points])
+        print_json([dataclasses.asdict(point) for point in points])
     else:
         most = max(abs(point.value) for point in points) or 1.0
         for point in points:
@@ -142,7 +140,7 @@ def search(
     finally:
         manager.close()
     if as_json:
-        _print(dataclasses.asdict(found))
+        print_json(dataclasses.asdict(found))
         return
     for hit in found.hits:
         typer.echo(f"{hit.score:8.3f}  {hit.line}" if text else hit.line)
@@ -240,11 +238,7 @@ def _need(*modules: str) -> None:
 
 def _show(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print(found)
+        print_json(found)
     else:
         for key, value in found.items():
             typer.echo(f"{key}: {value}")
-
-
-def _print(document: object) -> None:
-    typer.echo(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlx_preflight.cli_options import print_json, progress
 from mlx_preflight.cli_run import (
     Accumulate,
     Backend,
@@ -88,7 +87,7 @@ def estimate(
     """
     source, settings = read(model, locals())
     budget = _bytes(budget_gb)
-    with _progress(f"tracing {source.name}", quiet=as_json):
+    with progress(f"tracing {source.name}", quiet=as_json):
         from mlx_preflight.memory.predict import predict
 
         found = predict(source.config, settings)
@@ -99,7 +98,7 @@ def estimate(
 
         plots.step(found, plot, f"{source.name}, {settings.backend}, simulated")
     if as_json:
-        _print(_document(source, found, budget))
+        print_json(_document(source, found, budget))
     else:
         from mlx_preflight.report import memory_screen
 
@@ -155,7 +154,7 @@ def measure(
     here = calibration.backend()
     if settings.backend != here:
         raise EstimateError("backend", settings.backend, f"{here}, the one of this machine")
-    with _progress(f"measuring {source.name}", quiet=as_json):
+    with progress(f"measuring {source.name}", quiet=as_json):
         predicted = predict(source.config, settings)
         found = measuring.measure(
             source.config,
@@ -167,7 +166,7 @@ def measure(
         )
     if as_json:
         weights = "random" if random_weights or source.folder is None else str(source.folder)
-        _print(
+        print_json(
             {
                 **dataclasses.asdict(found),
                 "predicted_bytes": predicted.peak_bytes,
@@ -214,7 +213,7 @@ def fit(
     source, settings = read(model, locals())
     budget = _bytes(budget_gb) or 0
     names = [name.strip().replace("-", "_") for name in keep.split(",") if name.strip()]
-    with _progress("searching", quiet=as_json) as status:
+    with progress("searching", quiet=as_json) as status:
         found = fitting.fit(
             source.config, settings, budget, keep=names, note=getattr(status, "update", print)
         )
@@ -231,7 +230,7 @@ def fit(
         )
         written = recipes.write(write, source.name, best.settings, source.config, head)
     if as_json:
-        _print(
+        print_json(
             {
                 "budget_bytes": budget,
                 "fits": [_fit_document(item, budget) for item in found.fits],
@@ -283,13 +282,3 @@ def _fit_document(item: Fit, budget: int) -> dict[str, Any]:
         "given_up": list(item.given_up),
         "cost": item.cost,
     }
-
-
-def _progress(text: str, *, quiet: bool) -> Any:
-    from rich.console import Console
-
-    return Console(file=sys.stderr, quiet=quiet).status(text)
-
-
-def _print(document: object) -> None:
-    typer.echo(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mlx_preflight
-from mlx_preflight import cli, plan, verdict
+from mlx_preflight import cli_options, plan, verdict
 from mlx_preflight.criteria import inference
 from mlx_preflight.criteria.answering import Facts
 from mlx_preflight.criteria.subject import Subject
@@ -76,7 +76,7 @@ def test_a_model_of_real_architecture_answers_within_its_tokenizer(
     assert answer.token_ids
     assert max(answer.token_ids) < 1024
     (tmp_path / "pyproject.toml").write_text("")
-    context = cli.context_of(tmp_path, profile=PROFILE.name)
+    context = cli_options.context_of(tmp_path, profile=PROFILE.name)
     judged = inference.ac5_4(Facts(context, Subject(), generation=done))
     assert judged.status is Status.BLOCKED
     assert "real model" in judged.remedy
