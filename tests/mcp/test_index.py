@@ -138,6 +138,29 @@ def test_a_damaged_or_foreign_index_is_rebuilt_with_a_message(
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("warn", "most", "said"),
+    [(6, 9, ""), (5, 9, "become slow"), (3, 5, "use a Qdrant server")],
+)
+def test_an_index_that_grows_too_large_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warn: int, most: int, said: str
+) -> None:
+    """From one size on searches become slow, from another a server is advised."""
+    monkeypatch.setattr(qdrant_manager, "WARN_POINTS", warn)
+    monkeypatch.setattr(qdrant_manager, "MAX_POINTS", most)
+    made = QdrantManager(tmp_path / "index")
+    try:
+        message = fill(made)
+        assert (said in message, bool(message)) == (True, bool(said))
+    finally:
+        made.close()
+
+
+def test_the_sizes_that_are_warned_of() -> None:
+    """Ten and twenty thousand runs, as documented."""
+    assert (qdrant_manager.WARN_POINTS, qdrant_manager.MAX_POINTS) == (10_000, 20_000)
+
+
 def test_a_lost_index_is_made_anew(tmp_path: Path) -> None:
     """Without the folder the records are enough; `rebuild` does it on demand."""
     memory = MemoryManager(tmp_path)

@@ -30,7 +30,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inspector")
     (folder / "package.json").write_text('{"private": true}')
     npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", *PACKAGES]
-    subprocess.run(npm, cwd=folder, check=True, capture_output=True, timeout=300)
+    done = subprocess.run(npm, cwd=folder, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
 
@@ -63,13 +64,46 @@ def test_the_tools_are_listed_without_a_fault(tools: Path, tmp_path: Path, era: 
     assert "Warning" not in done.stderr
 
 
-def test_tools_are_called_and_refuse(tools: Path, tmp_path: Path) -> None:
-    """A call answers structured data; a wrong one exits 5 with the reason."""
-    project = make(tmp_path / "project")
-    call = ("--method", "tools/call", "--tool-name")
-    done = inspect(tools, project, *call, "explain_check", "--tool-arg", "check=GATE1")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["result"]["structuredContent"]["session"] == "gate1-format"
-    wrong = inspect(tools, project, *call, "explain_check", "--tool-arg", "check=GATE11")
-    assert wrong.returncode == 5
-    assert "did you mean" in wrong.stdout + wrong.stderr
+CALLS = [
+    ("list_plan", (), "sessions"),
+    ("explain_check", ("check=GATE1",), "proves"),
+    ("index_status", (), "records"),
+    ("search_runs", ("limit=5",), "hits"),
+    ("estimate_memory", ("model=qwen2.5-coder-0.5b", "max_seq_length=64"), "document"),
+]
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+@pytest.mark.parametrize(("tool", "arguments", "key"), CALLS, ids=[call[0] for call in CALLS])
+def test_tools_are_called(
+    tools: Path, tmp_path: Path, era: str, tool: str, arguments: tuple[str, ...], key: str
+) -> None:
+    """Each answers structured data in both eras of the protocol."""
+    given = [part for item in arguments for part in ("--tool-arg", item)]
+    done = inspect(
+        *(tools, make(tmp_path / "project"), "--method", "tools/call", "--tool-name", tool),
+        *(*given, "--protocol-era", era),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert key in json.loads(done.stdout)["result"]["structuredContent"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "argument", "said"),
+    [
+        ("explain_check", "check=GATE11", "did you mean"),
+        ("explain_check", "chekc=GATE1", "chekc"),
+        ("start_run", "target=rm -rf", "unknown"),
+        ("read_report", "project=/etc", "project"),
+    ],
+)
+def test_wrong_calls_are_refused(
+    tools: Path, tmp_path: Path, tool: str, argument: str, said: str
+) -> None:
+    """A wrong one exits 5, with the reason."""
+    wrong = inspect(
+        *(tools, make(tmp_path / "project"), "--method", "tools/call", "--tool-name", tool),
+        *("--tool-arg", argument),
+    )
+    assert wrong.returncode == 5, wrong.stdout + wrong.stderr
+    assert said in wrong.stdout + wrong.stderr
