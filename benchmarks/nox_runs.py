@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -20,8 +21,12 @@ from mlx_preflight import environment
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def timed(*arguments: str) -> dict[str, float | int]:
-    """Run nox once and return its wall time in seconds and exit code."""
+def timed(*arguments: str) -> dict[str, Any]:
+    """Run nox once; return its wall time in seconds, exit code, and what was not PASS and why.
+
+    A run that ends early would be quick for the wrong reason, so the counts of its report stand
+    beside the time.
+    """
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "nox", *arguments],
@@ -30,7 +35,14 @@ def timed(*arguments: str) -> dict[str, float | int]:
         stdout=sys.stderr,
         check=False,
     )
-    return {"wall_s": round(time.perf_counter() - started, 1), "exit_code": done.returncode}
+    wall_s = time.perf_counter() - started
+    report = json.loads((PROJECT / ".preflight" / "report.json").read_text("utf-8"))
+    return {
+        "wall_s": round(wall_s, 1),
+        "exit_code": done.returncode,
+        "counts": report["counts"],
+        "findings": {row["id"]: row["reason"] for row in report["findings"]},
+    }
 
 
 def main() -> None:
