@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mlx_preflight.report import markdown
+from mlx_preflight.result import Status
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -55,14 +56,9 @@ def _session(
         "rows": rows,
         "seconds": result["duration_s"] if result else None,
         "passed": sum(row["status"] == "PASS" for row in rows),
-        "status": _worst([row["status"] for row in rows]),
+        "status": Status.worst([Status(row["status"]) for row in rows]).value,
         "places": {check["id"]: check["diagnostics"] for check in checks},
     }
-
-
-def _worst(statuses: Sequence[str]) -> str:
-    """Return the status that a reader must see first."""
-    return next(name for name in ("FAIL", "ERROR", "BLOCKED", "PASS") if name in statuses)
 
 
 @cache
