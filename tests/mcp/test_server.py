@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -335,3 +337,41 @@ def test_a_server_for_no_project_is_refused(tmp_path: Path) -> None:
     """A folder that does not exist is named."""
     with pytest.raises(UsageError, match="no-such"):
         create_server([tmp_path / "no-such"])
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UsageError("run r9 not found", hint="newest is r8"), "newest is r8"),
+        (ValueError("s3cret"), ""),
+    ],
+)
+async def test_only_what_an_agent_can_act_on_reaches_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """Errors of the package arrive with their hint; a fault of the server is masked."""
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("mcp_local.plan_tools.documents.read", fail)
+    async with Client(create_server([project])) as client:
+        found = await client.call_tool("read_report", {})
+        text = " ".join(getattr(part, "text", "") for part in found.content)
+        assert found.is_error
+        assert said in text
+        assert "s3cret" not in text
+
+
+@pytest.mark.slow
+def test_a_server_starts_without_what_only_some_tools_need(tmp_path: Path) -> None:
+    """The index, MLX and the renderers' libraries take seconds to import: tools do it later."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mcp_local.mcp_server import create_server\n"
+        f"create_server([Path({str(tmp_path)!r})])\n"
+        "print({'qdrant_client', 'mlx', 'mlx_lm', 'transformers', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\n"
