@@ -120,6 +120,9 @@ class HitRow(Answer):
     score: float
     line: str
     uri: str
+    settings: dict[str, float | str] = Field(description="What it trained with.")
+    measured: dict[str, float] = Field(description="Of the names in `where`.")
+    note: str = Field(description="The last one, cut; the run holds all.")
 
 
 class Hits(Answer):

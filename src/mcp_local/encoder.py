@@ -16,7 +16,9 @@ from functools import lru_cache
 
 import snowballstemmer
 
-VERSION = f"bm25-2/snowball-{importlib.metadata.version('snowballstemmer').partition('.')[0]}"
+from mcp_local.aliases import ABBREVIATIONS, GROUPS
+
+VERSION = f"bm25-3/snowball-{importlib.metadata.version('snowballstemmer').partition('.')[0]}"
 """Stamped on every point: vectors of two encoders must not be compared."""
 
 K1, B = 1.2, 0.75
@@ -27,7 +29,10 @@ AVERAGE_LENGTH = 80.0
 
 MAX_TERMS = 2000
 
-MAX_DISTINCT = 64
+CONCEPT = 0.5
+"""Weight in a query of being of the same concept; of being the same word it is 1."""
+
+MAX_DISTINCT = 96
 """Terms that a record is found by, the first ones: embedded search takes time for each of them."""
 
 _WORD = re.compile(r"[a-z0-9]+(?:[._\-/=+][a-z0-9]+)*")
@@ -43,38 +48,9 @@ _STOP = frozenset(
     )
 )
 
-_ALIASES = {
-    "oom": ("out", "memory"),
-    "ram": ("memory",),
-    "mem": ("memory",),
-    "nan": ("nan", "diverge"),
-    "diverged": ("diverge", "nan"),
-    "lr": ("learning", "rate"),
-    "ckpt": ("checkpoint",),
-    "checkpointing": ("checkpointing", "grad_checkpoint"),
-    "seq": ("sequence", "length"),
-    "seqlen": ("sequence", "length"),
-    "ctx": ("sequence", "length"),
-    "vuln": ("vulnerable",),
-    "vulnerability": ("vulnerable",),
-    "vulnerabilities": ("vulnerable",),
-    "cve": ("cve", "vulnerable"),
-    "typecheck": ("mypy", "type"),
-    "linter": ("ruff", "lint"),
-    "linting": ("ruff", "lint"),
-    "quantized": ("quantize", "bit"),
-    "quantization": ("quantize", "bit"),
-    "tok": ("token",),
-    "throughput": ("token", "speed"),
-    "slow": ("slow", "speed"),
-    "crash": ("crash", "died"),
-    "crashed": ("crash", "died"),
-    "killed": ("killed", "died"),
-}
-
 
 def terms(text: str) -> list[str]:
-    """Return a text's terms: whole identifiers, their parts, stems and aliases."""
+    """Return a text's terms: whole identifiers, their parts, and stems."""
     found: list[str] = []
     for word in _WORD.findall(_HUMP.sub("_", text).lower()):
         parts = _PARTS.split(word)
@@ -82,7 +58,7 @@ def terms(text: str) -> list[str]:
             found.append(word)
         for part in parts:
             if part not in _STOP:
-                found += [_stem(alias) for alias in _ALIASES.get(part, (part,))]
+                found += [_stem(full) for full in ABBREVIATIONS.get(part, (part,))]
         if len(found) >= MAX_TERMS:
             break
     return found[:MAX_TERMS]
@@ -90,16 +66,33 @@ def terms(text: str) -> list[str]:
 
 def document(text: str) -> tuple[list[int], list[float]]:
     """Return indices and weights of a text that is to be found."""
-    every = Counter(_index(term) for term in terms(text))
-    counts = dict(list(every.items())[:MAX_DISTINCT])
-    norm = K1 * (1 - B + B * sum(counts.values()) / AVERAGE_LENGTH)
-    return list(counts), [count * (K1 + 1) / (count + norm) for count in counts.values()]
+    every = terms(text)
+    counts = Counter(every)
+    kept = dict(list(counts.items())[:MAX_DISTINCT])
+    norm = K1 * (1 - B + B * sum(kept.values()) / AVERAGE_LENGTH)
+    weights = {_index(term): count * (K1 + 1) / (count + norm) for term, count in kept.items()}
+    concepts = {_index(name) for term in kept for name in _concepts().get(term, ())}
+    weights |= dict.fromkeys(concepts, (K1 + 1) / (1 + norm))
+    return list(weights), list(weights.values())
 
 
 def query(text: str) -> tuple[list[int], list[float]]:
     """Return indices and weights of a text that is looked for; each term counts once."""
-    indices = list(dict.fromkeys(_index(term) for term in terms(text)))
-    return indices, [1.0] * len(indices)
+    every = dict.fromkeys(terms(text))
+    weights = {_index(term): 1.0 for term in every}
+    weights |= {_index(name): CONCEPT for term in every for name in _concepts().get(term, ())}
+    return list(weights), list(weights.values())
+
+
+@lru_cache(maxsize=1)
+def _concepts() -> dict[str, tuple[str, ...]]:
+    """Return stem → names of the groups that it is in."""
+    found: dict[str, list[str]] = {}
+    for number, group in enumerate(GROUPS):
+        # The first term of an identifier is the whole of it.
+        for term in dict.fromkeys(terms(word)[0] for word in group.split()):
+            found.setdefault(term, []).append(f"~{number}")
+    return {term: tuple(names) for term, names in found.items()}
 
 
 @lru_cache(maxsize=100_000)

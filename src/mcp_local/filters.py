@@ -6,10 +6,11 @@ Exact filters never go through the full-text index, so they never miss and never
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import operator
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -23,12 +24,13 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "==": operator.eq,
 }
+_SHOWN = 5
 _RANGE = re.compile(r"\s*([A-Za-z0-9_./-]{1,120})\s*(<=|>=|==|<|>)\s*([-+0-9.eE_]{1,40})\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Hold one condition on a measurement, such as `peak_bytes < 16e9`.
+    """Hold one condition on a measurement, such as `training_peak_bytes < 16e9`.
 
     A run that holds no such measurement does not match: what was not measured is not small.
     """
@@ -51,7 +53,7 @@ class Range:
         except ValueError:
             pass
         raise UsageError(
-            f"{text[:80]!r} is no range", hint="write it as `peak_bytes < 16e9` or `AC6.4/x >= 1`"
+            f"{text[:80]!r} is no range", hint="write it as `training_peak_bytes < 16e9`"
         )
 
     def holds(self, head: Head) -> bool:
@@ -191,6 +193,45 @@ class Head:
     def measured(self, name: str) -> dict[str, float]:
         """Return `CHECK/name` → number of every measurement of that name."""
         return {self.names.all[place]: self.numbers[place] for place in self.names.places(name)}
+
+
+def refuse_unknown(wanted: Filter, heads: Sequence[Head]) -> None:
+    """Refuse a name that none of the runs holds: it finds nothing because it is none of theirs.
+
+    Raises:
+        UsageError: With the names that are near, or all if they are few.
+    """
+    asked: tuple[tuple[str, str, Callable[[Head], Iterable[str]]], ...] = (
+        ("is", wanted.run_id, lambda head: (head.run_id,)),
+        ("is of model", wanted.model, lambda head: (head.model,)),
+        ("has the verdict", wanted.verdict, lambda head: (head.verdict,)),
+        ("is of version", wanted.version, lambda head: (head.version,)),
+        ("holds the check", wanted.check, lambda head: head.checks.all),
+    )
+    for what, name, names_of in asked:
+        if name:
+            _refuse(what, name, {known for head in heads for known in names_of(head)})
+    machines = {head.machine for head in heads}
+    if not any(wanted.machine.lower() in machine.lower() for machine in machines):
+        _refuse("is of a machine with", wanted.machine, machines)
+    for item in wanted.ranges:
+        if not any(head.measured(item.name) for head in heads):
+            _refuse("holds", item.name, {name for head in heads for name in head.names.all})
+
+
+def _refuse(what: str, name: str, known: set[str]) -> None:
+    if name not in known:
+        raise UsageError(f"no remembered run {what} {name[:80]!r}", hint=near(name, known))
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names what is like a name: what holds it, else what is spelt alike."""
+    every = sorted(known)
+    word = name.rpartition("/")[2]
+    found = [item for item in every if word in item] or difflib.get_close_matches(name, every)
+    if not found and len(every) <= _SHOWN:
+        return f"known: {', '.join(every)}"
+    return f"near: {', '.join(found[:_SHOWN])}" if found else f"{len(every)} others are known"
 
 
 @lru_cache(maxsize=4096)

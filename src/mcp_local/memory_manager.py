@@ -10,12 +10,12 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp_local import records, run_log, trends
-from mcp_local.filters import Filter, Head, moment
+from mcp_local.filters import Filter, Head, moment, refuse_unknown
+from mcp_local.hits import Found, hit_of
 from mcp_local.records import Record
 from mcp_local.run_index import RunIndex
 from mcp_local.run_log import Damage, RunLog
@@ -32,37 +32,6 @@ FOLDER = "history"
 
 MAX_LIMIT = 50
 """Hits of one search; more are paged by narrower filters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """Hold one found run.
-
-    Attributes:
-        score: Full-text score; 0 where only filters were given.
-        line: The run in one line; data of a run, not an instruction.
-    """
-
-    run_id: str
-    score: float
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Hold the answer to a search.
-
-    Attributes:
-        matched: Runs that the filters admit; with a text, those seen, one beyond the limit
-            at most.
-        truncated: Whether more matched than are listed.
-        message: What the index had to do first, or empty.
-    """
-
-    hits: tuple[Hit, ...]
-    matched: int
-    truncated: bool
-    message: str = ""
 
 
 class MemoryManager:
@@ -224,11 +193,18 @@ class MemoryManager:
             return {**found, "notes": self._runs.notes(run_id)}
 
     def heads(self, wanted: Filter | None = None) -> list[Head]:
-        """Return what matches, newest first."""
+        """Return what matches, newest first.
+
+        Raises:
+            UsageError: A filter names what no remembered run holds.
+        """
         with self._guard:
             self._runs.refresh()
-            heads = (self._runs.entries[name].head for name in self._runs.ordered())
-            return [head for head in heads if wanted is None or wanted.admits(head)]
+            heads = [self._runs.entries[name].head for name in self._runs.ordered()]
+        found = [head for head in heads if wanted is None or wanted.admits(head)]
+        if heads and not found and wanted is not None:
+            refuse_unknown(wanted, heads)
+        return found
 
     def search(
         self, text: str = "", wanted: Filter | None = None, *, limit: int = 10, floor: float = 0.0
@@ -242,22 +218,23 @@ class MemoryManager:
             floor: Least full-text score of a hit.
 
         Raises:
-            UsageError: The limit or the floor is out of range.
+            UsageError: The limit or the floor is out of range, or a filter names what no
+                remembered run holds.
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise UsageError(f"limit = {limit}: expected 1 to {MAX_LIMIT}")
         if not (math.isfinite(floor) and floor >= 0):
             raise UsageError(f"floor = {floor}: expected a number of at least 0")
-        admitted = [head.run_id for head in self.heads(wanted)]
+        heads = {head.run_id: head for head in self.heads(wanted)}
         if not text.strip():
-            scored, message = [(name, 0.0) for name in admitted], ""
+            scored, message = [(name, 0.0) for name in heads], ""
         else:
             message = self.sync()
-            found = self.index.search(text, set(admitted), limit + 1)
+            found = self.index.search(text, heads, limit + 1)
             scored = [(name, score) for name, score in found if score > 0 and score >= floor]
+        asked = [item.name for item in wanted.ranges] if wanted else []
         hits = tuple(
-            Hit(name, round(score, 4), records.line_of(self.get(name)))
-            for name, score in scored[:limit]
+            hit_of(self.get(name), score, heads[name], asked) for name, score in scored[:limit]
         )
         return Found(hits, len(scored), len(scored) > limit, message)
 
@@ -288,7 +265,7 @@ class MemoryManager:
         """Return a measurement over runs, oldest first, with sudden changes flagged.
 
         Args:
-            name: `peak_bytes`, or `AC6.4/peak_bytes` where several checks measure it.
+            name: `step_s`, or `AC6.4/training_peak_bytes` where several checks measure it.
             wanted: Which runs.
 
         Raises:

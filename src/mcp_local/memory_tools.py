@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mcp_local import answers
-from mcp_local.arguments import PAGE, Machine, Model, Name, Text, errors
+from mcp_local.arguments import PAGE, Machine, Model, Name, Project, Text, errors
 from mcp_local.filters import Filter, ranges
 from mcp_local.memory_manager import MemoryManager
+from mcp_local.projects import Projects
+from mcp_local.records import Record
+from mlx_preflight.errors import UsageError
 
 MAX_PAIRS = 200
 """Measurements that one comparison shows."""
 
 
 class MemoryTools:
-    """Search, compare and follow remembered runs."""
+    """Search, compare and follow remembered runs; each project has a memory of its own."""
 
-    def __init__(self, memory: MemoryManager) -> None:
-        """Take the memory; nothing is read yet."""
-        self.memory = memory
+    def __init__(self, served: Projects, memory: MemoryManager | None = None) -> None:
+        """Take the projects, and another memory for the first; nothing is read yet."""
+        self._served = served
+        self._memories = {path: MemoryManager.of_project(path) for path in served.folders}
+        if memory is not None:
+            self._memories[served.folders[0]] = memory
+
+    def memory(self, project: str = "") -> MemoryManager:
+        """Return the memory of a project; of the first, when none is named.
+
+        Raises:
+            UsageError: The server was not started for it.
+        """
+        return self._memories[self._served.find(project)]
+
+    def run(self, run_id: str) -> Record:
+        """Return a run of any project with its notes.
+
+        Raises:
+            UsageError: None remembers it.
+        """
+        for memory in self._memories.values():
+            with contextlib.suppress(UsageError):
+                return memory.get(run_id)
+        return self.memory().get(run_id)
+
+    def close(self) -> None:
+        """Release the indexes."""
+        for memory in self._memories.values():
+            memory.close()
 
     def search_runs(
         self,
@@ -37,10 +69,11 @@ class MemoryTools:
         until: Annotated[str, Field(max_length=40)] = "",
         where: Annotated[
             list[Annotated[str, Field(max_length=200)]],
-            Field(max_length=10, description="Ranges such as `peak_bytes < 16e9`."),
+            Field(max_length=10, description="Ranges such as `training_peak_bytes < 16e9`."),
         ] = [],  # noqa: B006  (a default of a schema; it is never changed)
         limit: Annotated[int, Field(ge=1, le=PAGE)] = 10,
         floor: Annotated[float, Field(ge=0)] = 0.0,
+        project: Project = "",
     ) -> answers.Hits:
         """Find remembered runs by exact filters and, apart from them, by words."""
         with errors():
@@ -48,15 +81,10 @@ class MemoryTools:
                 *(run_id, model, machine, status, verdict, check, check_status, version),
                 *(since, until, ranges(where)),
             )
-            found = self.memory.search(text, wanted, limit=limit, floor=floor)
+            found = self.memory(project).search(text, wanted, limit=limit, floor=floor)
             return answers.Hits(
                 hits=[
-                    answers.HitRow(
-                        run_id=hit.run_id,
-                        score=hit.score,
-                        line=hit.line,
-                        uri=f"run://{hit.run_id}",
-                    )
+                    answers.HitRow(**dataclasses.asdict(hit), uri=f"run://{hit.run_id}")
                     for hit in found.hits
                 ],
                 matched=found.matched,
@@ -64,10 +92,10 @@ class MemoryTools:
                 message=found.message,
             )
 
-    def compare_runs(self, first: Name, second: Name) -> answers.Comparison:
+    def compare_runs(self, first: Name, second: Name, project: Project = "") -> answers.Comparison:
         """Say what differs between two remembered runs."""
         with errors():
-            found = self.memory.compare(first, second)
+            found = self.memory(project).compare(first, second)
             cut = len(found["measurements"]) > MAX_PAIRS
             found["measurements"] = dict(list(found["measurements"].items())[:MAX_PAIRS])
             return answers.Comparison(**found, truncated=cut)
@@ -78,10 +106,11 @@ class MemoryTools:
         model: Model = "",
         machine: Machine = "",
         limit: Annotated[int, Field(ge=1, le=200)] = 50,
+        project: Project = "",
     ) -> answers.History:
         """Follow one measurement over the runs and flag sudden changes."""
         with errors():
-            points = self.memory.history(name, Filter(model=model, machine=machine))
+            points = self.memory(project).history(name, Filter(model=model, machine=machine))
             return answers.History(
                 name=name,
                 points=[
@@ -103,13 +132,14 @@ class MemoryTools:
         run_id: Name,
         text: Annotated[str, Field(min_length=1, max_length=4000)],
         who: Annotated[str, Field(max_length=80)] = "agent",
+        project: Project = "",
     ) -> answers.Note:
         """Keep a note on a run, such as how its failure was solved; search finds it."""
         with errors():
-            made = self.memory.note(run_id, text, who)
+            made = self.memory(project).note(run_id, text, who)
             return answers.Note(**{key: made[key] for key in answers.Note.model_fields})
 
-    def index_status(self) -> answers.IndexStatus:
+    def index_status(self, project: Project = "") -> answers.IndexStatus:
         """Say how many runs are remembered, what is damaged, and how the index stands."""
         with errors():
-            return answers.IndexStatus(**self.memory.status())
+            return answers.IndexStatus(**self.memory(project).status())

@@ -31,6 +31,12 @@ MAX_CHECKS = 2000
 MAX_MEASUREMENTS = 5000
 """Far beyond what the register can produce; a record over them is foreign."""
 
+_SETTINGS = (
+    *("batch_size", "row_tokens", "lora_layers", "lora_rank", "weight_bits", "group_size"),
+    "budget_bytes",
+)
+"""Measurements by which the checks of memory say what they trained with, and against what."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 _REFUSED = frozenset(("Cc", "Cf", "Cs", "Co", "Cn"))
@@ -150,20 +156,32 @@ def validate(record: object) -> Record:
 
 
 def text_of(record: Record, notes: list[Record]) -> str:
-    """Return what full-text search finds a run by: what went wrong first, then the rest."""
+    """Return what full-text search finds a run by: notes and what went wrong, then the rest."""
     worst = sorted(
         (item for item in record["checks"].items() if item[1]["status"] != Status.PASS),
         key=lambda item: _ORDER.index(item[1]["status"]),
     )
     wrong = [f"{name} {check['status']} {check.get('reason', '')}" for name, check in worst]
+    about = [f"{check.get('title', '')} {check.get('remedy', '')}" for _, check in worst]
     settings = [f"{name} {value}" for name, value in record["settings"].items()]
     head = f"{record['model']} {record['profile']}"
     signed = [
         f"{check} signed off by {item['who']}: {item['note']}"
         for check, item in record.get("sign_offs", {}).items()
     ]
-    parts = [*(note["text"] for note in notes), *signed, head, *settings, *wrong]
-    return " \n".join([*parts, record["machine"], record["verdict"]])
+    noted = [note["text"] for note in notes]
+    rest = [head, record["verdict"], *about, *settings, record["machine"]]
+    return " \n".join([*noted, *signed, *wrong, *rest])
+
+
+def settings_of(record: Record) -> dict[str, float | str]:
+    """Return what a run trained with, by its own checks, and what its project configured."""
+    trained = {
+        short: value
+        for name, value in record["measurements"].items()
+        if (short := name.partition("/")[2]) in _SETTINGS
+    }
+    return {**trained, **record["settings"]}
 
 
 def line_of(record: Record) -> str:

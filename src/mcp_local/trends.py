@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_local.filters import Head
+from mcp_local.filters import Head, near
 from mcp_local.records import Record
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import Status
@@ -38,7 +38,7 @@ def history(name: str, heads: Sequence[Head]) -> list[Point]:
     more than three times their spread (median absolute deviation), and by 2 %.
 
     Args:
-        name: `peak_bytes`, or `AC6.4/peak_bytes` where several checks measure it.
+        name: `step_s`, or `AC6.4/training_peak_bytes` where several checks measure it.
         heads: Runs to look at, newest first.
 
     Raises:
@@ -56,9 +56,8 @@ def history(name: str, heads: Sequence[Head]) -> list[Point]:
     if len(keys) > 1:
         raise UsageError(f"{name} is measured by several checks: {', '.join(sorted(keys))}")
     if not points:
-        known = sorted({key for head in heads for key in head.names.all})
-        near = [key for key in known if name.rpartition("/")[2] in key][:5]
-        hint = f"near: {', '.join(near)}" if near else f"{len(known)} names are known"
+        known = {key for head in heads for key in head.names.all}
+        hint = near(name, known) if known else "no run is remembered yet"
         raise UsageError(f"no remembered run holds {name[:80]!r}", hint=hint)
     return points
 

@@ -21,12 +21,20 @@ memory = typer.Typer(
 
 _BAR = 40
 
+ModelFilter = Annotated[str, typer.Option("--model", help="Only runs of this model.")]
+MachineFilter = Annotated[str, typer.Option("--machine", help="Only machines with this text.")]
+SinceFilter = Annotated[str, typer.Option("--since", help="Only runs from this day on.")]
+WhereFilter = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Only runs with `training_peak_bytes < 16e9`; may be repeated."),
+]
+
 
 def attach(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("mcp", epilog="Example:  mlx-preflight mcp --project .")(mcp)
     app.command(
-        epilog="Example:  mlx-preflight history AC6.2/peak_bytes --where 'peak_bytes < 16e9'"
+        epilog="Example:  mlx-preflight history AC5.5/decode_tokens_per_s --since 2026-01-01"
     )(history)
     app.add_typer(memory, name="memory")
 
@@ -64,14 +72,12 @@ def mcp(
 
 
 def history(
-    name: Annotated[str, typer.Argument(help="Measurement: peak_bytes, or AC6.2/peak_bytes.")],
+    name: Annotated[str, typer.Argument(help="Such as step_s, or AC6.4/training_peak_bytes.")],
     project: ProjectOption = Path(),
-    model: Annotated[str, typer.Option("--model", help="Only runs of this model.")] = "",
-    machine: Annotated[str, typer.Option("--machine", help="Only machines with this text.")] = "",
-    since: Annotated[str, typer.Option("--since", help="Only runs from this day on.")] = "",
-    where: Annotated[
-        list[str] | None, typer.Option("--where", help="Only runs with `peak_bytes < 16e9`.")
-    ] = None,
+    model: ModelFilter = "",
+    machine: MachineFilter = "",
+    since: SinceFilter = "",
+    where: WhereFilter = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw it: .svg, .png or .pdf (extra plot).")
     ] = None,
@@ -121,11 +127,21 @@ def status(project: ProjectOption = Path(), as_json: JsonOption = False) -> None
 def search(
     text: Annotated[str, typer.Argument(help="Words; empty lists the newest.")] = "",
     project: ProjectOption = Path(),
-    model: Annotated[str, typer.Option("--model")] = "",
+    run_id: Annotated[str, typer.Option("--run", help="Only this run.")] = "",
+    model: ModelFilter = "",
+    machine: MachineFilter = "",
     run_status: Annotated[str, typer.Option("--status", help="PASS, FAIL, ERROR, BLOCKED.")] = "",
-    check: Annotated[str, typer.Option("--check")] = "",
-    where: Annotated[list[str] | None, typer.Option("--where", help="`peak_bytes < 16e9`.")] = None,
+    verdict: Annotated[
+        str, typer.Option("--verdict", help="ready_for_integrator or needs_adapt.")
+    ] = "",
+    check: Annotated[str, typer.Option("--check", help="Only runs that hold this check.")] = "",
+    check_status: Annotated[str, typer.Option("--check-status", help="How that check ended.")] = "",
+    version: Annotated[str, typer.Option("--version", help="Of mlx-preflight.")] = "",
+    since: SinceFilter = "",
+    until: Annotated[str, typer.Option("--until", help="Only runs up to this day.")] = "",
+    where: WhereFilter = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=50)] = 10,
+    floor: Annotated[float, typer.Option("--floor", min=0, help="Least score of a hit.")] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Find runs by exact filters and, apart from them, by words."""
@@ -135,8 +151,11 @@ def search(
         _need("qdrant_client", "snowballstemmer")
     manager = _manager(project)
     try:
-        wanted = Filter(model=model, status=run_status, check=check, ranges=ranges(where or ()))
-        found = manager.search(text, wanted, limit=limit)
+        wanted = Filter(
+            *(run_id, model, machine, run_status, verdict, check, check_status, version),
+            *(since, until, ranges(where or ())),
+        )
+        found = manager.search(text, wanted, limit=limit, floor=floor)
     finally:
         manager.close()
     if as_json:
@@ -144,6 +163,11 @@ def search(
         return
     for hit in found.hits:
         typer.echo(f"{hit.score:8.3f}  {hit.line}" if text else hit.line)
+        for what, pairs in (("measured", hit.measured), ("with", hit.settings if where else {})):
+            if pairs:
+                typer.echo(f"    {what} " + ", ".join(f"{k} {v}" for k, v in pairs.items()))
+        if hit.note:
+            typer.echo(f"    noted: {hit.note}")
     if found.message:
         typer.echo(found.message, err=True)
     typer.echo(f"{len(found.hits)} of {found.matched}{' and more' if found.truncated else ''}")

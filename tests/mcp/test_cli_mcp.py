@@ -66,6 +66,28 @@ def test_search_lists_and_finds(project: Path) -> None:
     assert [hit["run_id"] for hit in found["hits"]] == ["run-00001"]
 
 
+def test_search_asks_by_every_exact_filter(project: Path) -> None:
+    """What was measured is shown beside the settings; what nothing holds is an error."""
+    chosen = ("--machine", "epyc", "--version", "0.1.0", "--check", "GATE1")
+    more = (
+        "--check-status",
+        "PASS",
+        "--since",
+        "2026-01-01T01:00Z",
+        "--until",
+        "2026-01-01T02:30Z",
+    )
+    fast = ("--where", "decode_tokens_per_s > 100", "--verdict", "ready_for_integrator")
+    done = run(project, "memory", "search", *chosen, *more, *fast, "--status", "PASS")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["run-00001", "measured", "1"]
+    assert "AC5.4/decode_tokens_per_s 101.0" in done.stdout
+    assert "0 of 0" in run(project, "memory", "search", "tokens", "--floor", "100").stdout
+    for wrong in (("--run", "r1"), ("--where", "speed > 1"), ("--model", "x")):
+        done = run(project, "memory", "search", *wrong)
+        assert isinstance(done.exception, UsageError)
+        assert "no remembered run" in str(done.exception)
+
+
 def test_the_memory_is_kept(project: Path, tmp_path: Path) -> None:
     """Status, export, prune, import and rebuild agree on the number of runs."""
     assert json.loads(run(project, "memory", "status", "--json").stdout)["records"] == 4

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock, Timeout
 from mcp_support import runs
 
-from mcp_local import encoder, qdrant_manager
+from mcp_local import aliases, encoder, qdrant_manager
 from mcp_local.filters import Filter
 from mcp_local.memory_manager import MemoryManager
 from mcp_local.qdrant_manager import QdrantManager
@@ -67,12 +67,35 @@ def fill(index: QdrantManager, texts: dict[str, str] | None = None, revision: st
         ("decoding was slow, token throughput", "tokens"),
         ("0001200_adapters.safetensors", "adapter"),
         ("loading adapters damaged headers", "adapter"),
+        ("corrupted LoRA weights", "adapter"),
+        ("endpoint unreachable, offline?", "audit"),
+        ("process crashed, RAM too small", "memory"),
     ],
 )
 def test_words_and_identifiers_find_their_run(index: QdrantManager, words: str, first: str) -> None:
     """Whole and in parts, in other forms and by other names."""
     fill(index)
     assert index.search(words, TEXTS, 5)[0][0] == first
+
+
+def test_a_word_itself_counts_more_than_another_of_its_concept(index: QdrantManager) -> None:
+    """What holds the very word comes first, what only means it comes after."""
+    texts = {
+        "meant": "FAIL the weights are corrupted somewhere in the file",
+        "said": "FAIL the weights are truncated somewhere in the file",
+        "none": "PASS the weights are as they were in the other run",
+    }
+    fill(index, texts)
+    assert [name for name, _ in index.search("truncated", texts, 5)] == ["said", "meant"]
+
+
+def test_no_word_of_a_concept_is_dead() -> None:
+    """Each is one term that texts can hold: no stop word, nothing that is split."""
+    for word in (word for group in aliases.GROUPS for word in group.split()):
+        assert encoder.terms(word), word
+        assert encoder.terms(f"a {word} b")[:1] == encoder.terms(word)[:1]
+    for words in aliases.ABBREVIATIONS.values():
+        assert all(encoder.terms(word) for word in words), words
 
 
 @pytest.mark.slow

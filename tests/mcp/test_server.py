@@ -172,14 +172,36 @@ async def test_runs_are_searched_compared_and_noted(project: Path) -> None:
         assert found["notice"] == answers.NOTICE
         kept = (await client.read_resource(found["hits"][0]["uri"])).contents[0]
         assert "Rows of 1024 tokens" in getattr(kept, "text", "")
+        assert found["hits"][0]["note"] == text
         fitting = await call(client, "search_runs", where=["peak_bytes < 16e9"])
-        assert [hit["run_id"] for hit in fitting["hits"]] == ["run-00002"]
+        (hit,) = fitting["hits"]
+        assert (hit["run_id"], hit["measured"]) == ("run-00002", {"AC6.2/peak_bytes": 13e9})
+        wrong = await refused(client, "search_runs", where=["peak_byte < 16e9"])
+        assert "near: AC6.2/peak_bytes" in wrong
         pair = await call(client, "compare_runs", first="run-00001", second="run-00002")
         assert pair["checks"]["AC6.2"] == ["FAIL", "PASS"]
         points = await call(client, "measurement_history", name="peak_bytes")
         assert points["total"] == 1
         status = await call(client, "index_status")
         assert (status["records"], status["notes"], status["index"]["points"]) == (2, 1, 2)
+
+
+async def test_every_project_has_a_memory_of_its_own(project: Path, tmp_path: Path) -> None:
+    """Runs of one are not found among another's, and a run's address finds it in either."""
+    other = make(tmp_path / "other")
+    MemoryManager.of_project(project).record(runs.report(1))
+    MemoryManager.of_project(other).record(runs.report(2))
+    async with Client(create_server([project, other])) as client:
+        for named, run_id in (("", "run-00001"), ("other", "run-00002"), (str(other), "run-00002")):
+            found = await call(client, "search_runs", project=named)
+            assert [hit["run_id"] for hit in found["hits"]] == [run_id]
+            content = (await client.read_resource(found["hits"][0]["uri"])).contents[0]
+            assert run_id in getattr(content, "text", "")
+        words = await refused(client, "record_note", run_id="run-00002", text="x")
+        assert "the newest is run-00001" in words
+        await call(client, "record_note", run_id="run-00002", text="x", project="other")
+        assert (await call(client, "index_status", project="other"))["notes"] == 1
+        assert "not served" in await refused(client, "search_runs", project="/etc")
 
 
 @pytest.mark.slow
