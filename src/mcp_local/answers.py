@@ -164,6 +164,7 @@ class History(Answer):
     points: list[PointRow]
     total: int
     truncated: bool
+    message: str
 
 
 class Note(Answer):

@@ -41,7 +41,7 @@ class Found:
         matched: Runs that the filters admit; with a text, those seen, one beyond the limit
             at most.
         truncated: Whether more matched than are listed.
-        message: What the index had to do first, or empty.
+        message: What the index had to do first and how many records are damaged, or empty.
     """
 
     hits: tuple[Hit, ...]

@@ -170,8 +170,7 @@ class MemoryManager:
                 limit = moment(before, "before")
                 gone = {name for name in ordered if self._runs.entries[name].started < limit}
             if gone:
-                everything = list(self.log.records(Damage()))
-                self.log.replace(item for item in everything if item["run_id"] not in gone)
+                self.log.prune(lambda item: item["run_id"] in gone)
                 self._runs.refresh()
             return sorted(gone)
 
@@ -236,7 +235,8 @@ class MemoryManager:
         hits = tuple(
             hit_of(self.get(name), score, heads[name], asked) for name, score in scored[:limit]
         )
-        return Found(hits, len(scored), len(scored) > limit, message)
+        said = "; ".join(part for part in (message, self.damage.words()) if part)
+        return Found(hits, len(scored), len(scored) > limit, said)
 
     def sync(self) -> str:
         """Bring the index up to the records; return what had to be mended, or an empty text."""
@@ -296,12 +296,13 @@ class MemoryManager:
             "index": self.index.status(),
         }
 
-    def export(self, path: Path) -> int:
-        """Write every record that can be believed to a JSONL file; return how many."""
+    def export(self, path: Path) -> tuple[int, Damage]:
+        """Write every record to a JSONL file; return how many, and what cannot be believed."""
+        damage = Damage()
         with self._guard:
-            lines = [run_log.line_of(item).decode() for item in self.log.records(Damage())]
+            lines = [run_log.line_of(item).decode() for item in self.log.records(damage)]
         write_text(path, "".join(lines))
-        return len(lines)
+        return len(lines), damage
 
     def import_from(self, path: Path) -> tuple[int, Damage]:
         """Add the records of a JSONL file; return how many were new, and what was refused.

@@ -19,6 +19,12 @@ from mlx_preflight.errors import UsageError
 MAX_PAIRS = 200
 """Measurements that one comparison shows."""
 
+Time = Annotated[str, Field(max_length=40, description="ISO 8601.")]
+Where = Annotated[
+    list[Annotated[str, Field(max_length=200)]],
+    Field(max_length=10, description="Ranges such as `training_peak_bytes < 16e9`."),
+]
+
 
 class MemoryTools:
     """Search, compare and follow remembered runs; each project has a memory of its own."""
@@ -65,12 +71,9 @@ class MemoryTools:
         check: Annotated[str, Field(max_length=64)] = "",
         check_status: Literal["", "PASS", "FAIL", "ERROR", "BLOCKED"] = "",
         version: Annotated[str, Field(max_length=64)] = "",
-        since: Annotated[str, Field(max_length=40)] = "",
-        until: Annotated[str, Field(max_length=40)] = "",
-        where: Annotated[
-            list[Annotated[str, Field(max_length=200)]],
-            Field(max_length=10, description="Ranges such as `training_peak_bytes < 16e9`."),
-        ] = [],  # noqa: B006  (a default of a schema; it is never changed)
+        since: Time = "",
+        until: Time = "",
+        where: Where = [],  # noqa: B006  (a default of a schema; it is never changed)
         limit: Annotated[int, Field(ge=1, le=PAGE)] = 10,
         floor: Annotated[float, Field(ge=0)] = 0.0,
         project: Project = "",
@@ -105,12 +108,16 @@ class MemoryTools:
         name: Name,
         model: Model = "",
         machine: Machine = "",
+        since: Time = "",
+        where: Where = [],  # noqa: B006  (a default of a schema; it is never changed)
         limit: Annotated[int, Field(ge=1, le=200)] = 50,
         project: Project = "",
     ) -> answers.History:
         """Follow one measurement over the runs and flag sudden changes."""
         with errors():
-            points = self.memory(project).history(name, Filter(model=model, machine=machine))
+            memory = self.memory(project)
+            wanted = Filter(model=model, machine=machine, since=since, ranges=ranges(where))
+            points = memory.history(name, wanted)
             return answers.History(
                 name=name,
                 points=[
@@ -125,6 +132,7 @@ class MemoryTools:
                 ],
                 total=len(points),
                 truncated=len(points) > limit,
+                message=memory.damage.words(),
             )
 
     def record_note(

@@ -11,10 +11,11 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
@@ -42,6 +43,10 @@ class Damage:
 
     count: int = 0
     named: list[str] = field(default_factory=list)
+
+    def words(self) -> str:
+        """Return what to say beside an answer that lacks these records; empty if it lacks none."""
+        return f"{self.count} damaged records were skipped" if self.count else ""
 
     def add(self, offset: int, reason: object) -> None:
         """Count one."""
@@ -101,14 +106,19 @@ class RunLog:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def replace(self, found: Iterable[Record]) -> None:
-        """Write the whole file anew, atomically; call it within `writing`."""
+    def prune(self, gone: Callable[[Record], bool]) -> None:
+        """Write the file anew, atomically, without some records; call it within `writing`.
+
+        What cannot be believed stays as it is: a later version may know how to read it.
+        """
         scratch = self.path.with_suffix(".new")
-        with scratch.open("wb") as stream:
-            for item in found:
-                stream.write(line_of(item))
-            stream.flush()
-            os.fsync(stream.fileno())
+        with scratch.open("wb") as target, self.path.open("rb") as source:
+            for begin, end, item in self.read(0, Damage()):
+                if item is None or not gone(item):
+                    source.seek(begin)
+                    _copy(source, target, end - begin)
+            target.flush()
+            os.fsync(target.fileno())
         os.replace(scratch, self.path)
 
     def read(self, begin: int, damage: Damage) -> Iterator[tuple[int, int, Record | None]]:
@@ -202,10 +212,17 @@ def line_of(record: Record) -> bytes:
     return data
 
 
-def _skip_line(stream: object) -> int:
+def _copy(source: IO[bytes], target: IO[bytes], length: int) -> None:
+    """Copy so many bytes without keeping them."""
+    while length and (part := source.read(min(length, MAX_LINE_BYTES))):
+        target.write(part)
+        length -= len(part)
+
+
+def _skip_line(stream: IO[bytes]) -> int:
     """Read to the end of an endless line without keeping it, and return its length."""
     length = 0
-    while line := stream.readline(MAX_LINE_BYTES):  # type: ignore[attr-defined]
+    while line := stream.readline(MAX_LINE_BYTES):
         length += len(line)
         if line.endswith(b"\n"):
             break

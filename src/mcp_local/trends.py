@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +35,9 @@ class Point:
 def history(name: str, heads: Sequence[Head]) -> list[Point]:
     """Return a measurement over runs, oldest first, with sudden changes flagged.
 
-    A value is flagged when it differs from the median of at least three earlier runs by
-    more than three times their spread (median absolute deviation), and by 2 %.
+    A value is flagged when it differs from the median of at least three earlier runs of the
+    same model on the same kind of machine by more than three times their spread (median
+    absolute deviation), and by 2 %.
 
     Args:
         name: `step_s`, or `AC6.4/training_peak_bytes` where several checks measure it.
@@ -46,13 +48,16 @@ def history(name: str, heads: Sequence[Head]) -> list[Point]:
     """
     points: list[Point] = []
     keys: set[str] = set()
+    earlier: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for head in reversed(heads):
         mine = head.measured(name)
         keys.update(mine)
         if len(mine) == 1:
             (value,) = mine.values()
-            why = _sudden([point.value for point in points], value)
+            alike = earlier[head.model, head.machine]
+            why = _sudden(alike, value)
             points.append(Point(head.run_id, head.started, value, bool(why), why))
+            alike.append(value)
     if len(keys) > 1:
         raise UsageError(f"{name} is measured by several checks: {', '.join(sorted(keys))}")
     if not points:

@@ -90,7 +90,10 @@ def history(
     from mcp_local.filters import Filter, ranges
 
     wanted = Filter(model=model, machine=machine, since=since, ranges=ranges(where or ()))
-    points = _manager(project).history(name, wanted)
+    manager = _manager(project)
+    points = manager.history(name, wanted)
+    if said := manager.damage.words():
+        typer.echo(said, err=True)
     if plot is not None:
         from mcp_local.plot import draw
 
@@ -204,8 +207,10 @@ def export(
     project: ProjectOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """Write every record to a JSONL file."""
-    _show({"exported": _manager(project).export(path)}, as_json)
+    """Write every record that can be believed to a JSONL file; exit 1 when some cannot."""
+    exported, damage = _manager(project).export(path)
+    _show({"exported": exported, "damaged": damage.count, "why": damage.named}, as_json)
+    raise typer.Exit(1 if damage.count else 0)
 
 
 @memory.command("import", epilog="Example:  mlx-preflight memory import runs.jsonl")

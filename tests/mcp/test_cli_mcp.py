@@ -92,7 +92,7 @@ def test_the_memory_is_kept(project: Path, tmp_path: Path) -> None:
     """Status, export, prune, import and rebuild agree on the number of runs."""
     assert json.loads(run(project, "memory", "status", "--json").stdout)["records"] == 4
     target = tmp_path / "runs.jsonl"
-    assert run(project, "memory", "export", str(target)).stdout == "exported: 4\n"
+    assert run(project, "memory", "export", str(target)).stdout.startswith("exported: 4\n")
     assert run(project, "memory", "prune", "--keep", "1").stdout == "forgotten: 3\n"
     assert run(project, "memory", "rebuild").stdout == "indexed: 1\n"
     with target.open("a") as stream:

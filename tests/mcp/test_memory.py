@@ -210,6 +210,25 @@ def test_a_bad_record_is_skipped_counted_and_named(memory: MemoryManager) -> Non
         assert "schema" in reader.damage.named[1]
 
 
+def test_damage_is_said_beside_answers_and_survives_pruning(
+    memory: MemoryManager, tmp_path: Path
+) -> None:
+    """A record of a later version is not thrown away by one that cannot read it."""
+    later = b'{"schema": 2, "kind": "run", "run_id": "run-9"}\n'
+    memory.record(runs.report(1))
+    with memory.log.path.open("ab") as stream:
+        stream.write(later)
+    memory.record(runs.report(2))
+    assert memory.search("").message == "1 damaged records were skipped"
+    assert memory.prune(keep=1) == ["run-00001"]
+    assert memory.log.path.read_bytes().startswith(later)
+    again = MemoryManager(memory.log.folder)
+    assert [head.run_id for head in again.heads()] == ["run-00002"]
+    assert again.damage.count == 1
+    exported, damage = again.export(tmp_path / "runs.jsonl")
+    assert (exported, damage.count) == (1, 1)
+
+
 def test_a_torn_line_is_ended_by_the_next_writer(memory: MemoryManager) -> None:
     """What a crash left half-written costs that line only."""
     memory.record(runs.report(1))
@@ -318,7 +337,7 @@ def test_export_and_import_carry_everything(memory: MemoryManager, tmp_path: Pat
         memory.record(runs.report(number))
     memory.note("run-00001", "smaller rows helped", "me")
     target = tmp_path / "runs.jsonl"
-    assert memory.export(target) == 4
+    assert memory.export(target)[0] == 4
     with target.open("a") as stream:
         stream.write("{}\n")
     other = MemoryManager(tmp_path / "other")
@@ -351,6 +370,18 @@ def test_history_flags_a_change_beyond_the_spread(memory: MemoryManager) -> None
     assert [point.value for point in points] == speeds
     assert [point.flagged for point in points] == [False] * 4 + [True, False]
     assert "-10.2%" in points[4].why
+
+
+def test_only_runs_alike_are_compared(memory: MemoryManager) -> None:
+    """A slower model or machine among the runs is no drop of speed."""
+    speeds = [100.0, 20.0, 101.0, 21.0, 99.0, 20.5, 100.0, 10.0]
+    for number, speed in enumerate(speeds):
+        model = {"requested": ("small", "large")[number % 2]}
+        measured = {"AC5.5/decode_tokens_per_s": speed}
+        memory.record(runs.report(number, model=model, measured=measured))
+    points = memory.history("decode_tokens_per_s")
+    assert [point.flagged for point in points] == [False] * 7 + [True]
+    assert "median of 3 earlier runs" in points[7].why
 
 
 def test_history_of_an_unclear_name_says_which_there_are(memory: MemoryManager) -> None:
