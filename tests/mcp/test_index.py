@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock, Timeout
-from mcp_support import runs
+from mcp_support import edge_server, runs
+from qdrant_client import QdrantClient
 
 from mcp_local import aliases, encoder, qdrant_manager
 from mcp_local.filters import Filter
@@ -32,8 +33,15 @@ TEXTS = {
 
 
 def places() -> list[str]:
-    """Return the engines that are tried: a server where one is named, as in the workflow."""
-    return ["memory", "path", *(["url"] if "QDRANT_URL" in os.environ else [])]
+    """Return the engines that are tried; a real server where one is named, as in the workflow."""
+    return ["memory", "path", "edge", *(["url"] if "QDRANT_URL" in os.environ else [])]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of Qdrant's core behind its REST interface, on loopback."""
+    with edge_server.serve(tmp_path_factory.mktemp("edge")) as address:
+        yield address
 
 
 @pytest.fixture(params=places())
@@ -41,6 +49,9 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QdrantMana
     """Return an empty index of each engine."""
     if request.param == "url":
         made = QdrantManager(url=os.environ["QDRANT_URL"], api_key=os.environ.get("QDRANT_KEY"))
+        made.clear()
+    elif request.param == "edge":
+        made = QdrantManager(url=request.getfixturevalue("server"), api_key=edge_server.KEY)
         made.clear()
     else:
         made = QdrantManager(tmp_path / "index" if request.param == "path" else None)
@@ -276,6 +287,63 @@ def test_a_server_that_is_down_is_an_error() -> None:
         index.count()
     assert "secret-key" not in str(caught.value)
     assert "error" in index.status()
+
+
+def test_a_server_that_refuses_the_key_is_an_error(server: str) -> None:
+    """What it answered is told, the key is not."""
+    index = QdrantManager(url=server, api_key="another-key")
+    for ask in (index.count, lambda: fill(index), index.clear):
+        with pytest.raises(ResultError) as caught:
+            ask()
+        assert "401" in str(caught.value)
+        assert "another-key" not in str(caught.value)
+    assert "401" in index.status()["error"]
+
+
+@pytest.mark.parametrize("spoil", ["encoder", "shape"])
+def test_a_foreign_collection_on_a_server_is_rebuilt(
+    server: str, monkeypatch: pytest.MonkeyPatch, spoil: str
+) -> None:
+    """Another encoder's and another shape's; a neighbour is left alone."""
+    other = QdrantManager(url=server, api_key=edge_server.KEY, collection="other")
+    fill(other)
+    with monkeypatch.context() as patch:
+        if spoil == "encoder":
+            patch.setattr(encoder, "VERSION", "another")
+        else:
+            patch.setattr(qdrant_manager, "VECTOR", "other")
+        before = QdrantManager(url=server, api_key=edge_server.KEY, collection=spoil)
+        fill(before)
+    index = QdrantManager(url=server, api_key=edge_server.KEY, collection=spoil)
+    assert "rebuilt" in fill(index)
+    assert index.search("OOM", TEXTS, 1)[0][0] == "memory"
+    assert (index.count(), other.count()) == (len(TEXTS), len(TEXTS))
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+def test_a_collection_that_somebody_deleted_is_made_anew(server: str) -> None:
+    """The operation that meets its absence fails and says so; the next one begins anew."""
+    index = QdrantManager(url=server, api_key=edge_server.KEY, collection="deleted")
+    fill(index)
+    QdrantClient(url=server, api_key=edge_server.KEY).delete_collection("deleted")
+    with pytest.raises(ResultError, match="404"):
+        index.search("OOM", TEXTS, 1)
+    fill(index)
+    assert index.search("OOM", TEXTS, 1)[0][0] == "memory"
+
+
+def test_memories_share_a_server(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its own collection, and finds its own runs only."""
+    monkeypatch.setenv("PREFLIGHT_QDRANT_URL", server)
+    monkeypatch.setenv("PREFLIGHT_QDRANT_API_KEY", edge_server.KEY)
+    for number, name in enumerate(("one", "two")):
+        memory = MemoryManager(tmp_path / name)
+        memory.record(runs.report(number, failed={"AC6.2": "out of memory"}))
+        assert [hit.run_id for hit in memory.search("OOM").hits] == [f"run-0000{number}"]
+        assert memory.status()["index"]["points"] == 1
+        memory.close()
 
 
 def test_a_floor_keeps_noise_out(tmp_path: Path) -> None:
