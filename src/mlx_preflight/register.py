@@ -14,7 +14,8 @@ BLACK, RUFF, MYPY = "black>=25.9,<27", "ruff>=0.17,<0.18", "mypy>=1.18,<3"
 PYTEST = ("pytest>=7.4,<10", "coverage[toml]>=7.10,<8")
 BUILD, PIP, UV = "build>=1.3,<2", "pip>=25,<27", "uv>=0.9,<1"
 PIP_AUDIT = ("pip-audit>=2.9,<3", "cvss>=3.3,<4")
-MATPLOTLIB = "matplotlib>=3.10,<4"
+MCP_TESTS = ("matplotlib>=3.10,<4", "qdrant-edge-py>=0.9,<1")
+"""What the tests of MCP draw and compare with."""
 MCP = ("mcp>=2.3,<3", "qdrant-client>=1.20,<2", "snowballstemmer>=3,<4")
 """What the extra `mcp` installs, for projects that are no package of it."""
 
@@ -280,7 +281,7 @@ SESSIONS: tuple[Session, ...] = (
             Check("INT2.4", "the MCP tests pass", "run `pytest -q tests/mcp` and mend what fails"),
             Check("INT2.5", "`pip check` finds no conflict beside MLX", remedies.REINSTALL),
         ),
-        requirements=(*MCP, *PYTEST, MATPLOTLIB, PIP),
+        requirements=(*MCP, *PYTEST, *MCP_TESTS, PIP),
         stack="model",
     ),
     Session(
