@@ -155,6 +155,8 @@ class PointRow(Answer):
     value: float
     flagged: bool
     why: str
+    model: str
+    machine: str
 
 
 class History(Answer):

@@ -120,16 +120,7 @@ class MemoryTools:
             points = memory.history(name, wanted)
             return answers.History(
                 name=name,
-                points=[
-                    answers.PointRow(
-                        run_id=point.run_id,
-                        started=point.started,
-                        value=point.value,
-                        flagged=point.flagged,
-                        why=point.why,
-                    )
-                    for point in points[-limit:]
-                ],
+                points=[answers.PointRow(**dataclasses.asdict(point)) for point in points[-limit:]],
                 total=len(points),
                 truncated=len(points) > limit,
                 message=memory.damage.words(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from mcp_local.trends import Point
 from mlx_preflight.errors import UsageError
 
+_LABEL = 90
 FORMATS = (".svg", ".png", ".pdf")
 
 
@@ -21,19 +22,48 @@ def draw(name: str, points: Sequence[Point], path: Path) -> None:
         raise UsageError(f"{path}: expected one of {', '.join(FORMATS)}")
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415  (an extra)
+        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
             "matplotlib is not installed", hint="`pip install 'mlx-preflight[plot]'`"
         ) from error
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    values = [point.value for point in points]
-    axes.plot(range(len(points)), values, marker="o", markersize=4)
-    marked = [place for place, point in enumerate(points) if point.flagged]
-    axes.plot(marked, [values[place] for place in marked], "o", color="tab:red", label="changed")
+    places = {point.run_id: place for place, point in enumerate(points)}
+    kinds = dict.fromkeys((point.model, point.machine) for point in points)
+    for model, machine in kinds:
+        alike = [point for point in points if (point.model, point.machine) == (model, machine)]
+        axes.plot(
+            [places[point.run_id] for point in alike],
+            [point.value for point in alike],
+            marker="o",
+            markersize=4,
+            label=f"{model} on {machine}"[:_LABEL],
+        )
+    marked = [point for point in points if point.flagged]
+    axes.plot(
+        [places[point.run_id] for point in marked],
+        [point.value for point in marked],
+        "o",
+        color="tab:red",
+        label="changed",
+    )
     # Of a row of flagged runs the first is named: there it changed.
-    for place in [item for item in marked if item - 1 not in marked][-10:]:
-        axes.annotate(points[place].run_id[:20], (place, values[place]), fontsize=7)
+    flagged = {places[point.run_id] for point in marked}
+    for point in [item for item in marked if places[item.run_id] - 1 not in flagged][-10:]:
+        axes.annotate(
+            point.run_id[:20],
+            (places[point.run_id], point.value),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+            parse_math=False,
+        )
+    axes.margins(y=0.12)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(kinds) > 1 or marked:
+        axes.legend(fontsize=7)
     axes.set_title(f"{name} over {len(points)} runs", parse_math=False)
     axes.set_xlabel("run, oldest first")
     axes.set_ylabel(name, parse_math=False)

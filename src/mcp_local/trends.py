@@ -22,14 +22,19 @@ class Point:
     """Hold one measurement of one run.
 
     Attributes:
-        flagged: Whether it differs from the earlier runs by more than their spread.
+        flagged: Whether it differs from the earlier runs alike by more than their spread.
+        why: How much, or empty.
+        model: Runs of one model on one machine are alike.
+        machine: See `model`.
     """
 
     run_id: str
     started: str
     value: float
     flagged: bool
-    why: str = ""
+    why: str
+    model: str
+    machine: str
 
 
 def history(name: str, heads: Sequence[Head]) -> list[Point]:
@@ -56,7 +61,9 @@ def history(name: str, heads: Sequence[Head]) -> list[Point]:
             (value,) = mine.values()
             alike = earlier[head.model, head.machine]
             why = _sudden(alike, value)
-            points.append(Point(head.run_id, head.started, value, bool(why), why))
+            points.append(
+                Point(head.run_id, head.started, value, bool(why), why, head.model, head.machine)
+            )
             alike.append(value)
     if len(keys) > 1:
         raise UsageError(f"{name} is measured by several checks: {', '.join(sorted(keys))}")

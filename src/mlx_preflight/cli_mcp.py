@@ -102,10 +102,14 @@ def history(
         print_json([dataclasses.asdict(point) for point in points])
     else:
         most = max(abs(point.value) for point in points) or 1.0
+        several = len({(point.model, point.machine) for point in points}) > 1
         for point in points:
             bar = "#" * round(_BAR * abs(point.value) / most)
             flag = f"  << {point.why}" if point.flagged else ""
-            typer.echo(f"{point.started:25} {point.value:>14.6g} {bar}{flag}")
+            whose = f"  {point.model} on {point.machine}" if several else ""
+            typer.echo(
+                f"{point.started:25} {point.value:>14.6g} {bar:{_BAR}}{whose}{flag}".rstrip()
+            )
     raise typer.Exit(1 if points[-1].flagged else 0)
 
 
