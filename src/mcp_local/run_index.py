@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sys
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcp_local.filters import Head, Names, moment
 from mcp_local.records import Record
 from mcp_local.run_log import Damage, RunLog
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import ResultError, UsageError
+
+_TRIES = 3
 
 
 @dataclass(slots=True)
@@ -100,14 +104,34 @@ class RunIndex:
         return self._names[names]
 
     def record(self, run_id: str) -> Record | None:
-        """Return the last record of a run, or None."""
-        entry = self.entries.get(run_id)
-        return None if entry is None else self.log.at(entry.offset, entry.end)
+        """Return the last record of a run, or None.
+
+        Raises:
+            ResultError: The file was changed again and again while it was read.
+        """
+        found = self._read(run_id, lambda entry: [(entry.offset, entry.end)])
+        return found[0] if found else None
 
     def notes(self, run_id: str) -> list[Record]:
-        """Return the notes on a run, oldest first."""
-        entry = self.entries.get(run_id)
-        return [self.log.at(*place) for place in entry.notes] if entry else []
+        """Return the notes on a run, oldest first.
+
+        Raises:
+            ResultError: The file was changed again and again while it was read.
+        """
+        return self._read(run_id, lambda entry: entry.notes)
+
+    def _read(self, run_id: str, places: Callable[[Entry], list[tuple[int, int]]]) -> list[Record]:
+        """Read a run's records again; another process may write the file anew meanwhile."""
+        for _ in range(_TRIES):
+            entry = self.entries.get(run_id)
+            if entry is None:
+                return []
+            with contextlib.suppress(ResultError):
+                found = [self.log.at(*place) for place in places(entry)]
+                if all(item["run_id"] == run_id for item in found):
+                    return found
+            self.refresh()
+        raise ResultError(f"{self.log.path}: changed while it was read", hint="ask again")
 
     def ordered(self) -> list[str]:
         """Return the run ids, newest first."""

@@ -266,6 +266,52 @@ def test_another_process_is_seen(memory: MemoryManager) -> None:
     assert [head.run_id for head in memory.heads()] == ["run-00002"]
 
 
+def test_a_file_that_is_written_anew_meanwhile_never_yields_another_run(
+    memory: MemoryManager,
+) -> None:
+    """Records of one length move to each other's places when an earlier one is forgotten."""
+    for number in range(4):
+        memory.record(runs.report(number))
+    held = memory.heads()
+    MemoryManager(memory.log.folder).prune(keep=3)
+    index = memory._runs  # between a look and a read
+    assert [(index.record(head.run_id) or {}).get("run_id") for head in held] == [
+        "run-00003",
+        "run-00002",
+        "run-00001",
+        None,
+    ]
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(memory: MemoryManager) -> None:
+    """What did not fit was not acknowledged; what is there stays, and the next write goes on."""
+    memory.record(runs.report(1))
+    size = memory.log.identity()[1]
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 100}, {size + 100}))\n"
+    )
+    folder, tests = memory.log.folder, Path(__file__).resolve().parents[1]
+    arguments = [str(tests), str(folder), "2", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", code + WRITER, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "ResultError" in done.stderr.splitlines()[-1]
+    assert "records.jsonl: File too large" in done.stderr.splitlines()[-1]
+    assert [head.run_id for head in memory.heads()] == ["run-00001"]
+    memory.record(runs.report(3))
+    again = MemoryManager(folder)
+    assert [head.run_id for head in again.heads()] == ["run-00003", "run-00001"]
+    assert again.damage.count == 1
+
+
 def test_notes_stay_with_their_run(memory: MemoryManager) -> None:
     """A note is data: cleaned, found with its run, gone with it."""
     memory.record(runs.report(1))
