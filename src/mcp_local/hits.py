@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mcp_local import records
 from mcp_local.filters import Head
-from mcp_local.records import Record
+from mcp_local.record_form import Record, clean
 
 _NOTE = 300
 """Characters of the last note that a hit shows; the record holds all."""
@@ -66,5 +66,5 @@ def hit_of(record: Record, score: float, head: Head, asked: Iterable[str]) -> Hi
         line=records.line_of(record),
         settings=records.settings_of(record),
         measured={key: value for name in asked for key, value in head.measured(name).items()},
-        note=records.clean(notes[-1]["text"], _NOTE) if notes else "",
+        note=clean(notes[-1]["text"], _NOTE) if notes else "",
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_local import records, run_log, trends
 from mcp_local.filters import Filter, Head, moment, refuse_unknown
 from mcp_local.hits import Found, hit_of
-from mcp_local.records import Record
+from mcp_local.record_form import MAX_NAME, MAX_NOTE, SCHEMA, Record, clean, validate
 from mcp_local.run_index import RunIndex
 from mcp_local.run_log import Damage, RunLog
 from mcp_local.trends import Point
@@ -108,7 +108,7 @@ class MemoryManager:
         Raises:
             ResultError: A record is damaged, or the folder cannot be written.
         """
-        checked = [records.validate(item) for item in found]
+        checked = [validate(item) for item in found]
         with self._guard, self.log.writing():
             self._runs.refresh()
             known: dict[str, Record] = {}
@@ -134,16 +134,16 @@ class MemoryManager:
             UsageError: There is no such run, or nothing is said.
             ResultError: The folder cannot be written.
         """
-        kept = records.clean(text, records.MAX_NOTE)
+        kept = clean(text, MAX_NOTE)
         if not kept:
             raise UsageError("the note is empty")
         self.get(run_id)
         made = {
-            "schema": records.SCHEMA,
+            "schema": SCHEMA,
             "kind": "note",
             "run_id": run_id,
             "text": kept,
-            "who": records.clean(who, 80) or "unknown",
+            "who": clean(who, MAX_NAME) or "unknown",
             "when": dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
         }
         self.add([made])

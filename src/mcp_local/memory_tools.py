@@ -13,7 +13,7 @@ from mcp_local.arguments import PAGE, Machine, Model, Name, Project, Text, error
 from mcp_local.filters import Filter, ranges
 from mcp_local.memory_manager import MemoryManager
 from mcp_local.projects import Projects
-from mcp_local.records import Record
+from mcp_local.record_form import Record
 from mlx_preflight.errors import UsageError
 
 MAX_PAIRS = 200

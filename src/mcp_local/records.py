@@ -6,30 +6,29 @@ length and freed of control characters here, once, and stays data ever after.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mcp_local.record_form import (
+    MAX_CHECKS,
+    MAX_ID,
+    MAX_MEASUREMENTS,
+    MAX_NAME,
+    MAX_NOTE,
+    MAX_VALUE,
+    SCHEMA,
+    Record,
+    clean,
+    validate,
+)
 from mlx_preflight.errors import ResultError
 from mlx_preflight.result import Status
 
 if TYPE_CHECKING:
     from mlx_preflight.criteria.sign_off import SignOff
 
-SCHEMA = 1
-
-MAX_TEXT = 400
-"""Characters kept of a reason or a remedy."""
-
-MAX_NOTE = 4000
-
 _NAMED = 5
 """Checks that a run's line names."""
-
-MAX_CHECKS = 2000
-MAX_MEASUREMENTS = 5000
-"""Far beyond what the register can produce; a record over them is foreign."""
 
 _SETTINGS = (
     *("batch_size", "row_tokens", "lora_layers", "lora_rank", "weight_bits", "group_size"),
@@ -37,34 +36,7 @@ _SETTINGS = (
 )
 """Measurements by which the checks of memory say what they trained with, and against what."""
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-_REFUSED = frozenset(("Cc", "Cf", "Cs", "Co", "Cn"))
-"""Unicode categories of characters that command a terminal, turn text around, or mean nothing."""
-
-_SIGNED = ("who", "when", "note", "digest")
-
 _ORDER = (Status.FAIL, Status.ERROR, Status.BLOCKED)
-
-Record = dict[str, Any]
-
-
-def clean(text: object, limit: int = MAX_TEXT) -> str:
-    """Return a text without control and direction characters, cut to a length."""
-    kept = str(text)[: 4 * limit]
-    if not kept.isprintable():
-        kept = "".join(
-            " " if char in "\n\r\t" else char
-            for char in kept
-            if char in "\n\r\t" or unicodedata.category(char) not in _REFUSED
-        )
-    words = " ".join(kept.split())
-    return words if len(words) <= limit else words[: limit - 1] + "…"
-
-
-def valid_run_id(run_id: object) -> bool:
-    """Return whether a text can be the id of a run: it is used in names and addresses."""
-    return isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) is not None
 
 
 def from_report(
@@ -88,7 +60,7 @@ def from_report(
             "schema": SCHEMA,
             "kind": "run",
             "run_id": report["run_id"],
-            "started": str(report["started"]),
+            "started": clean(report["started"], MAX_ID),
             "group": clean(report["group"]),
             "profile": clean(report["profile"]),
             "model": clean(report["model"].get("requested", "")),
@@ -99,10 +71,12 @@ def from_report(
             "machine": _machine(machine),
             "system": clean(machine.get("system", "unknown")),
             "memory_bytes": _whole(machine.get("memory_bytes")),
-            "packages": {clean(k, 80): clean(v, 40) for k, v in _pairs(machine.get("packages"))},
-            "git": {k: clean(v, 80) for k, v in _pairs(report["git"])},
-            "settings": {clean(k, 80): clean(v, 200) for k, v in _pairs(settings)},
-            "checks": {row["id"]: _check(row) for row in rows[:MAX_CHECKS]},
+            "packages": {
+                clean(k, MAX_NAME): clean(v, MAX_NAME) for k, v in _pairs(machine.get("packages"))
+            },
+            "git": {clean(k, MAX_NAME): clean(v, MAX_NAME) for k, v in _pairs(report["git"])},
+            "settings": {clean(k, MAX_NAME): clean(v, MAX_VALUE) for k, v in _pairs(settings)},
+            "checks": {clean(row["id"], MAX_ID): _check(row) for row in rows[:MAX_CHECKS]},
             "measurements": _measurements(rows),
         }
         if signed := _signed(record["measurements"], sign_offs):
@@ -110,48 +84,6 @@ def from_report(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ResultError(f"this report cannot be remembered: {error!r}") from error
     validate(record)
-    return record
-
-
-def validate(record: object) -> Record:
-    """Return a record that may be believed: of this schema, with fields of the right types.
-
-    Raises:
-        ResultError: It may not.
-    """
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise ResultError(f"not a record of schema {SCHEMA}")
-    if not valid_run_id(record.get("run_id")):
-        raise ResultError(f"record with the run id {str(record.get('run_id'))[:80]!r}")
-    kind = record.get("kind")
-    if kind == "note":
-        if not all(isinstance(record.get(key), str) for key in ("text", "who", "when")):
-            raise ResultError(f"note on {record['run_id']}: a field has the wrong type")
-        return record
-    if kind != "run":
-        raise ResultError(f"record {record['run_id']}: unknown kind {str(kind)[:40]!r}")
-    texts = ("started", "group", "profile", "model", "tool", "verdict", "status", "machine")
-    tables = ("packages", "git", "settings", "checks", "measurements")
-    if not all(isinstance(record.get(key), str) for key in texts) or not all(
-        isinstance(record.get(key), dict) for key in tables
-    ):
-        raise ResultError(f"record {record['run_id']}: a field has the wrong type")
-    if record["status"] not in list(Status):
-        raise ResultError(f"record {record['run_id']}: unknown status")
-    if not all(
-        isinstance(check, dict) and check.get("status") in list(Status)
-        for check in record["checks"].values()
-    ) or not all(
-        isinstance(value, int | float | str) and not isinstance(value, bool)
-        for value in record["measurements"].values()
-    ):
-        raise ResultError(f"record {record['run_id']}: a check or measurement is damaged")
-    signed = record.get("sign_offs", {})
-    if not isinstance(signed, dict) or not all(
-        isinstance(item, dict) and all(isinstance(item.get(key), str) for key in _SIGNED)
-        for item in signed.values()
-    ):
-        raise ResultError(f"record {record['run_id']}: a sign-off is damaged")
     return record
 
 
@@ -204,9 +136,9 @@ def line_of(record: Record) -> str:
 def _check(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": Status(row["status"]).value,
-        "session": clean(row["session"], 80),
+        "session": clean(row["session"], MAX_NAME),
         "title": clean(row["title"]),
-        "evidence": clean(row["evidence"], 20),
+        "evidence": clean(row["evidence"], MAX_NAME),
         "reason": clean(row["reason"]),
         "remedy": clean(row["remedy"]),
         "required": bool(row["required"]),
@@ -220,8 +152,8 @@ def _signed(
     answers = {value for name, value in measurements.items() if name.endswith("/answers_digest")}
     return {
         item.check: {
-            "who": clean(item.who, 80),
-            "when": clean(item.when, 40),
+            "who": clean(item.who, MAX_NAME),
+            "when": clean(item.when, MAX_NAME),
             "note": clean(item.note, MAX_NOTE),
             "digest": item.digest,
         }
@@ -236,8 +168,8 @@ def _measurements(rows: list[Mapping[str, Any]]) -> dict[str, float | int | str]
     for row in rows[:MAX_CHECKS]:
         for item in row["measurements"]:
             value = item["value"]
-            kept = value if isinstance(value, int | float) else clean(value, 200)
-            found[f"{row['id']}/{clean(item['name'], 80)}"] = kept
+            kept = value if isinstance(value, int | float) else clean(value, MAX_VALUE)
+            found[f"{clean(row['id'], MAX_ID)}/{clean(item['name'], MAX_NAME)}"] = kept
             if len(found) >= MAX_MEASUREMENTS:
                 return found
     return found
@@ -250,7 +182,7 @@ def _machine(environment: Mapping[str, Any]) -> str:
     return clean(
         f"{environment.get('system', 'unknown')} {environment.get('machine', '')} "
         f"{environment.get('processor', '')}, {environment.get('cpu_count', '?')} cores, {size}",
-        160,
+        MAX_VALUE,
     )
 
 

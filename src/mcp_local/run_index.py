@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcp_local.filters import Head, Names, moment
-from mcp_local.records import Record
+from mcp_local.record_form import Record
 from mcp_local.run_log import Damage, RunLog
 from mlx_preflight.errors import ResultError, UsageError
 

@@ -19,8 +19,7 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-from mcp_local import records
-from mcp_local.records import Record
+from mcp_local.record_form import Record, clean, validate
 from mlx_preflight.errors import ResultError
 from mlx_preflight.result import write_text
 
@@ -52,7 +51,7 @@ class Damage:
         """Count one."""
         self.count += 1
         if len(self.named) < _NAMED:
-            self.named.append(f"byte {offset}: {records.clean(reason, 200)}")
+            self.named.append(f"byte {offset}: {clean(reason, 200)}")
 
 
 class RunLog:
@@ -196,7 +195,7 @@ def parse(line: bytes | str) -> Record:
         document = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"not JSON: {error}") from error
-    return records.validate(document)
+    return validate(document)
 
 
 def line_of(record: Record) -> bytes:

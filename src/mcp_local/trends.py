@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp_local.filters import Head, near
-from mcp_local.records import Record
+from mcp_local.record_form import Record
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import Status
 

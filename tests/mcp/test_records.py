@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mcp_support import runs
 
-from mcp_local import records
+from mcp_local import record_form, records
 from mlx_preflight.errors import ResultError
 
 
@@ -31,9 +31,9 @@ def test_a_strangers_words_are_cut_and_harmless() -> None:
     hostile = "\x1b[31mred\x1b[0m \u202eevil\u2066 \x00 line\r\nbreak " + "x" * 10_000
     made = records.from_report(runs.report(failed={"GATE1": hostile}))
     reason = made["checks"]["GATE1"]["reason"]
-    assert len(reason) == records.MAX_TEXT
+    assert len(reason) == record_form.MAX_TEXT
     assert reason.startswith("[31mred[0m evil line break xxx")
-    assert records.clean("ü 模型 ok") == "ü 模型 ok"
+    assert record_form.clean("ü 模型 ok") == "ü 模型 ok"
 
 
 @pytest.mark.parametrize("run_id", ["", "../etc", "a/b", "a b", "x" * 129, None, 3, "-x"])
@@ -63,20 +63,62 @@ def test_a_report_without_a_part_is_refused(key: str) -> None:
         {"checks": []},
         {"measurements": {"a": True}},
         {"measurements": {"a": [1]}},
+        {"measurements": {"a": float("nan")}},
+        {"measurements": {"a": float("-inf")}},
+        {"measurements": {"a": 10**400}},
+        {"measurements": {"a": "x" * 201}},
+        {"measurements": {"a\x1b[2J": 1}},
+        {"measurements": {f"a/{number}": 1 for number in range(5001)}},
         {"model": 3},
+        {"model": "m" * 401},
+        {"model": "\x1b[31mred"},
+        {"model": "\u202edlrow"},
+        {"started": "2026 \ud800"},
+        {"memory_bytes": "16"},
+        {"memory_bytes": True},
+        {"settings": {"a": [1, 2]}},
+        {"packages": {"a": 1}},
+        {"git": {"a": "line\nbreak"}},
+        {"sign_offs": {"AC5": {"who": "Ada"}}},
+        {"sign_offs": []},
+        {"extra": "of a later version"},
     ],
 )
 def test_a_damaged_record_is_refused(changes: dict[str, Any]) -> None:
     """Another schema, kind, status or type is not believed."""
     whole = records.from_report(runs.report())
-    assert records.validate(whole) is whole
+    assert record_form.validate(whole) is whole
     with pytest.raises(ResultError):
-        records.validate(whole | changes)
+        record_form.validate(whole | changes)
+
+
+@pytest.mark.parametrize("key", ["model", "status", "memory_bytes", "checks", "measurements"])
+def test_a_record_without_a_part_is_refused(key: str) -> None:
+    """Nothing is filled in."""
+    whole = records.from_report(runs.report())
+    del whole[key]
+    with pytest.raises(ResultError, match="run-00000"):
+        record_form.validate(whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"reason": 5}, {"title": None}, {"required": "yes"}, {"status": "green"}, {"more": "x"}],
+)
+def test_a_damaged_check_is_refused(changes: dict[str, Any]) -> None:
+    """Each of its fields is of its form."""
+    whole = records.from_report(runs.report())
+    whole["checks"]["GATE1"] |= changes
+    with pytest.raises(ResultError):
+        record_form.validate(whole)
 
 
 def test_what_is_no_record_is_refused() -> None:
     """Lists, texts and notes without words."""
     documents: list[Any] = [[], "x", None, {"schema": 1, "kind": "note", "run_id": "a", "text": 3}]
+    note = {"schema": 1, "kind": "note", "run_id": "a", "text": "x", "who": "y", "when": "z"}
+    assert record_form.validate(note) == note
+    documents += [note | {"text": "\x07"}, note | {"who": "y" * 81}, note | {"sign_offs": {}}]
     for document in documents:
         with pytest.raises(ResultError):
-            records.validate(document)
+            record_form.validate(document)
