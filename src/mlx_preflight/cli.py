@@ -17,6 +17,7 @@ from mlx_preflight import (
     cli_ci,
     cli_compare,
     cli_gates,
+    cli_history,
     cli_init,
     cli_mcp,
     cli_memory,
@@ -148,7 +149,7 @@ def summary(project: ProjectOption = Path(), as_json: JsonOption = False) -> Non
         from mlx_preflight.report import terminal
 
         terminal.show_report(document, state / "report.md")
-    if said := cli_mcp.remember(state):
+    if said := cli_history.remember(state):
         typer.echo(said, err=True)
     for line in _hand_off(document, state.parent):
         typer.echo(f"hand-off: {line}", err=as_json)
@@ -211,4 +212,5 @@ cli_ci.attach(app)
 cli_compare.attach(app)
 cli_init.attach(app)
 cli_advisories.attach(app)
+cli_history.attach(app)
 cli_mcp.attach(app)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlx_preflight import cli_mcp, plan
+from mlx_preflight import cli_history, plan
 from mlx_preflight.cli_options import (
     BudgetOption,
     JsonOption,
@@ -126,7 +126,7 @@ def sign_off(
             f"for answers {signed.digest[:12]}"
         )
     if (state_of(project) / "report.json").is_file() and (
-        said := cli_mcp.remember(state_of(project))
+        said := cli_history.remember(state_of(project))
     ):
         typer.echo(said, err=True)
 

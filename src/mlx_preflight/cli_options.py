@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -78,3 +79,15 @@ def progress(text: str, *, quiet: bool) -> Any:
 def print_json(document: object) -> None:
     """Print one JSON document on stdout."""
     typer.echo(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))
+
+
+def need(*modules: str) -> None:
+    """Refuse to go on without the extra `mcp`.
+
+    Raises:
+        UsageError: One of its modules is not installed.
+    """
+    if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
+        raise UsageError(
+            f"{', '.join(missing)} not installed here", hint="`pip install 'mlx-preflight[mcp]'`"
+        )

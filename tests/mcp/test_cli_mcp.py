@@ -88,6 +88,23 @@ def test_search_asks_by_every_exact_filter(project: Path) -> None:
         assert "no remembered run" in str(done.exception)
 
 
+def test_a_run_is_shown_and_two_are_compared(project: Path) -> None:
+    """What did not pass, what was measured, what was noted; and what changed in between."""
+    MemoryManager.of_project(project).record(runs.report(8, failed={"GATE2": "unused import"}))
+    run(project, "memory", "note", "run-00008", "ruff --fix did it", "--who", "Ada")
+    shown = run(project, "memory", "show", "run-00008").stdout
+    assert "GATE2 FAIL: unused import" in shown
+    assert "noted by Ada" in shown
+    assert "ruff --fix did it" in shown
+    assert json.loads(run(project, "memory", "show", "run-00003", "--json").stdout)["notes"] == []
+    compared = run(project, "memory", "compare", "run-00003", "run-00008").stdout.splitlines()
+    assert "GATE2: PASS -> FAIL" in compared
+    assert "AC5.4/decode_tokens_per_s: 80.0 -> None" in compared
+    found = json.loads(run(project, "memory", "compare", "run-00003", "run-00008", "--json").stdout)
+    assert found["runs"] == ["run-00003", "run-00008"]
+    assert isinstance(run(project, "memory", "show", "r9").exception, UsageError)
+
+
 def test_the_memory_is_kept(project: Path, tmp_path: Path) -> None:
     """Status, export, prune, import and rebuild agree on the number of runs."""
     assert json.loads(run(project, "memory", "status", "--json").stdout)["records"] == 4
@@ -149,8 +166,8 @@ def test_http_beyond_loopback_is_refused_before_anything_starts(project: Path) -
 
 def test_a_report_of_another_schema_is_said_to_be_unreadable(tmp_path: Path) -> None:
     """The memory never believes what it cannot read."""
-    from mlx_preflight import cli_mcp
+    from mlx_preflight import cli_history
 
     folder = make(tmp_path / "project")
     write_report(folder, {"schema": 99})
-    assert "not remembered" in cli_mcp.remember(folder / ".preflight")
+    assert "not remembered" in cli_history.remember(folder / ".preflight")
