@@ -70,7 +70,7 @@ class MemoryManager:
             if url := os.environ.get("PREFLIGHT_QDRANT_URL", ""):
                 key = os.environ.get("PREFLIGHT_QDRANT_API_KEY") or None
                 name = f"{COLLECTION}_{self.log.name()}"
-                self._index = QdrantManager(url=url, api_key=key, collection=name)
+                self._index = QdrantManager(url=url, api_key=key, name=name)
             else:
                 self._index = QdrantManager(self.log.folder / "index")
         return self._index

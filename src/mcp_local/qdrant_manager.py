@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +18,11 @@ from urllib.parse import urlsplit
 
 from qdrant_client import QdrantClient, models
 
-from mcp_local import encoder
+from mcp_local import collection, encoder
 from mcp_local.embedded_folder import EmbeddedFolder
 from mlx_preflight.errors import PreflightError, ResultError, UsageError
 
 COLLECTION = "preflight_runs"
-VECTOR = "text"
 
 WARN_POINTS, MAX_POINTS = 10_000, 20_000
 """Embedded Qdrant searches by brute force: slow from the first on, too slow from the second."""
@@ -42,9 +40,6 @@ _BATCH = 256
 _FIRST = 400
 """Points that a search asks for beyond its limit before it asks for more."""
 
-_NAMESPACE = uuid.UUID("6f1c4f0e-3a55-5b0a-9d7f-0c6a2b7f1e11")
-"""Makes point ids from run ids; of no meaning, fixed for ever."""
-
 
 class QdrantManager:
     """Keep one collection of sparse vectors; safe for threads and, on disk, for processes."""
@@ -55,7 +50,7 @@ class QdrantManager:
         *,
         url: str | None = None,
         api_key: str | None = None,
-        collection: str = COLLECTION,
+        name: str = COLLECTION,
     ) -> None:
         """Name the place; nothing is opened yet.
 
@@ -63,9 +58,9 @@ class QdrantManager:
             path: Folder of the embedded index; None with no url keeps it in memory.
             url: Address of a Qdrant server.
             api_key: Its key; never shown or logged.
-            collection: Its name; memories that share a server need one each.
+            name: Of the collection; memories that share a server need one each.
         """
-        self._collection = collection
+        self._collection = name
         self._url, self._key = url, api_key
         self._guard = threading.RLock()
         self._client: QdrantClient | None = None
@@ -98,11 +93,14 @@ class QdrantManager:
             new = [name for name, revision in wanted.items() if held.get(name) != revision]
             if stale:
                 client.delete(
-                    self._collection, models.PointIdsList(points=[point_id(n) for n in stale])
+                    self._collection,
+                    models.PointIdsList(points=[collection.point_id(n) for n in stale]),
                 )
             for begin in range(0, len(new), _BATCH):
                 part = new[begin : begin + _BATCH]
-                client.upsert(self._collection, [_point(n, wanted[n], document(n)) for n in part])
+                client.upsert(
+                    self._collection, [collection.point(n, wanted[n], document(n)) for n in part]
+                )
             if (stale or new) and self._folder is not None:
                 self._folder.write_state(wanted)
             count = len(wanted)
@@ -132,7 +130,11 @@ class QdrantManager:
         with self._open() as client:
             while True:
                 points = client.query_points(
-                    self._collection, query=asked, using=VECTOR, limit=step, with_payload=["run_id"]
+                    self._collection,
+                    query=asked,
+                    using=collection.VECTOR,
+                    limit=step,
+                    with_payload=["run_id"],
                 ).points
                 pairs = (
                     (str((point.payload or {}).get("run_id")), point.score) for point in points
@@ -158,7 +160,7 @@ class QdrantManager:
             else:
                 with self._open() as client:
                     client.delete_collection(self._collection)
-                    _create(client, self._collection)
+                    collection.create(client, self._collection)
 
     def status(self) -> dict[str, Any]:
         """Return engine, place, points and encoder; `error` says why it cannot be used."""
@@ -276,20 +278,21 @@ class QdrantManager:
     def _prepare(self, client: QdrantClient) -> None:
         """Create the collection, or make sure that it is one of ours."""
         if not client.collection_exists(self._collection):
-            _create(client, self._collection)
+            collection.create(client, self._collection)
             return
-        sparse = client.get_collection(self._collection).config.params.sparse_vectors or {}
         # What this version wrote last needs no second look at every point.
         trusted = self._last_written() is not None
         odd = (
-            0 if trusted else client.count(self._collection, _of_other_encoders(), exact=True).count
+            0
+            if trusted
+            else client.count(self._collection, collection.of_other_encoders(), exact=True).count
         )
-        wrong = VECTOR not in sparse or sparse[VECTOR].modifier != models.Modifier.IDF
+        wrong = not collection.has_shape(client, self._collection)
         if wrong or odd:
             what = "of another shape" if wrong else "made by another encoder"
             self._said.append(f"the index was {what} and was rebuilt")
             client.delete_collection(self._collection)
-            _create(client, self._collection)
+            collection.create(client, self._collection)
 
     def _last_written(self) -> dict[str, str] | None:
         """Return what the folder holds, if nothing else can have written since."""
@@ -317,25 +320,3 @@ class QdrantManager:
 def _without_user(url: str) -> str:
     """Return an address without the name and password that it may hold."""
     return urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
-
-
-def point_id(run_id: str) -> str:
-    """Return the id of a run's point."""
-    return str(uuid.uuid5(_NAMESPACE, run_id))
-
-
-def _point(run_id: str, revision: str, text: str) -> models.PointStruct:
-    indices, values = encoder.document(text)
-    payload = {"run_id": run_id, "revision": revision, "encoder": encoder.VERSION}
-    vector: dict[str, Any] = {VECTOR: models.SparseVector(indices=indices, values=values)}
-    return models.PointStruct(id=point_id(run_id), vector=vector, payload=payload)
-
-
-def _create(client: QdrantClient, collection: str) -> None:
-    sparse = {VECTOR: models.SparseVectorParams(modifier=models.Modifier.IDF)}
-    client.create_collection(collection, vectors_config={}, sparse_vectors_config=sparse)
-
-
-def _of_other_encoders() -> models.Filter:
-    same = models.FieldCondition(key="encoder", match=models.MatchValue(value=encoder.VERSION))
-    return models.Filter(must_not=[same])

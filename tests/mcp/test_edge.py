@@ -15,7 +15,8 @@ import qdrant_edge as edge
 from mcp_support import runs
 
 from mcp_local import encoder, records
-from mcp_local.qdrant_manager import VECTOR, QdrantManager, point_id
+from mcp_local.collection import VECTOR, point_id
+from mcp_local.qdrant_manager import QdrantManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

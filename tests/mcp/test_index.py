@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from mcp_support import edge_server, runs
 from qdrant_client import QdrantClient
 
-from mcp_local import aliases, encoder, qdrant_manager
+from mcp_local import aliases, collection, encoder, qdrant_manager
 from mcp_local.filters import Filter
 from mcp_local.memory_manager import MemoryManager
 from mcp_local.qdrant_manager import QdrantManager
@@ -157,7 +157,7 @@ def test_a_damaged_or_foreign_index_is_rebuilt_with_a_message(
     elif spoil == "shape":
         (folder / "held.json").unlink()
         with monkeypatch.context() as patch:
-            patch.setattr(qdrant_manager, "VECTOR", "other")
+            patch.setattr(collection, "VECTOR", "other")
             other = QdrantManager(folder)
             other.count()
             other.close()
@@ -305,16 +305,16 @@ def test_a_foreign_collection_on_a_server_is_rebuilt(
     server: str, monkeypatch: pytest.MonkeyPatch, spoil: str
 ) -> None:
     """Another encoder's and another shape's; a neighbour is left alone."""
-    other = QdrantManager(url=server, api_key=edge_server.KEY, collection="other")
+    other = QdrantManager(url=server, api_key=edge_server.KEY, name="other")
     fill(other)
     with monkeypatch.context() as patch:
         if spoil == "encoder":
             patch.setattr(encoder, "VERSION", "another")
         else:
-            patch.setattr(qdrant_manager, "VECTOR", "other")
-        before = QdrantManager(url=server, api_key=edge_server.KEY, collection=spoil)
+            patch.setattr(collection, "VECTOR", "other")
+        before = QdrantManager(url=server, api_key=edge_server.KEY, name=spoil)
         fill(before)
-    index = QdrantManager(url=server, api_key=edge_server.KEY, collection=spoil)
+    index = QdrantManager(url=server, api_key=edge_server.KEY, name=spoil)
     assert "rebuilt" in fill(index)
     assert index.search("OOM", TEXTS, 1)[0][0] == "memory"
     assert (index.count(), other.count()) == (len(TEXTS), len(TEXTS))
@@ -323,7 +323,7 @@ def test_a_foreign_collection_on_a_server_is_rebuilt(
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 def test_a_collection_that_somebody_deleted_is_made_anew(server: str) -> None:
     """The operation that meets its absence fails and says so; the next one begins anew."""
-    index = QdrantManager(url=server, api_key=edge_server.KEY, collection="deleted")
+    index = QdrantManager(url=server, api_key=edge_server.KEY, name="deleted")
     fill(index)
     other = QdrantClient(url=server, api_key=edge_server.KEY, check_compatibility=False)
     other.delete_collection("deleted")
