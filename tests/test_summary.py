@@ -51,6 +51,17 @@ def test_a_whole_run_is_judged_and_written(tmp_path: Path, make_run: Maker) -> N
     assert ET.parse(tmp_path / "junit.xml").getroot().get("tests") == str(len(report["rows"]))
 
 
+def test_another_runs_results_never_stand_for_a_named_run(tmp_path: Path, make_run: Maker) -> None:
+    """A group whose run was replaced by a later one is not judged by that one's results."""
+    plan_run(tmp_path, "later")
+    save(tmp_path, make_run("gates"), "later")
+    assert summarize(tmp_path, "earlier")[1]["run_id"] == "later"
+    with pytest.raises(ResultError, match="another run began before this one ended"):
+        summarize(tmp_path, "earlier", only=True)
+    assert not (tmp_path / "report.json").exists()
+    assert summarize(tmp_path, "later", only=True)[0].exit_code == 0
+
+
 def test_a_missing_result_is_an_error_row(tmp_path: Path, make_run: Maker) -> None:
     """A session that died without a result is not absent from the report."""
     plan_run(tmp_path)
