@@ -171,8 +171,8 @@ def _define_group(group: str, project: Path, off: dict[str, str], *, default: bo
                 _summarize(session, group, project)
 
     body.__doc__ = {
-        "gates": "Run the eight quality gates, then the summary",
-        "ac": "Run the eight acceptance criteria, then the summary",
+        "gates": "Run the quality gates, then the summary",
+        "ac": "Run the acceptance criteria, then the summary",
         "preflight": "Run the whole plan, then the summary",
     }[group]
     nox.session(name=group, venv_backend="none", default=default)(body)
