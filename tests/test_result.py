@@ -290,6 +290,19 @@ def test_text_that_utf8_cannot_hold_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_as_readable_as_the_user_wants(tmp_path: Path) -> None:
+    """A new file obeys the umask, a replaced one keeps its permissions."""
+    before = os.umask(0o027)
+    try:
+        result.write_text(tmp_path / "new.md", "x")
+        (tmp_path / "tool.py").touch(0o750)
+        result.write_text(tmp_path / "tool.py", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new.md").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "tool.py").stat().st_mode & 0o777 == 0o750
+
+
 FULL = """
 import resource, signal, sys
 from pathlib import Path

@@ -6,13 +6,14 @@ uses it before anything is installed. It must not decide a verdict (see `verdict
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import json
 import math
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,23 +206,26 @@ def write_json(path: Path, document: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically beside its target.
+    """Write text atomically beside its target, whose permissions stay as they are.
 
     Raises:
         ResultError: The folder cannot be written or the disk is full.
     """
-    temporary = ""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        # Not `mkstemp`, whose files are nobody else's to read, in CI neither.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            if path.exists():
+                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except (OSError, UnicodeError) as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise ResultError(
             f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
             hint="free disk space or make the folder writable, then run the session again",

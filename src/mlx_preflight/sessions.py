@@ -304,9 +304,10 @@ def _forwarded(session: nox.Session, project: Path) -> tuple[list[str], plan.Pro
     parser.add_argument("--profile")
     parser.add_argument("--model")
     parser.add_argument("--budget-gb", type=float)
+    settings = plan.load_settings(project)
     try:
         known, unknown = parser.parse_known_args(session.posargs)
-        profile = plan.choose(plan.load_settings(project), **vars(known))
+        profile = plan.choose(settings, **vars(known))
     except PreflightError as error:
         session.error(f"after `--`: {error}")
     if unknown:
