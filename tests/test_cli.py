@@ -272,6 +272,21 @@ def test_a_damaged_report_is_an_error(tmp_path: Path) -> None:
     assert "report.json" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"exit_code": 0}, {"status": "PASS"}, {"verdict": "ready_for_integrator"}, {"rows": []}],
+)
+def test_a_report_that_says_better_than_its_rows_is_an_error(
+    tmp_path: Path, make_report: Callable[..., dict[str, Any]], change: dict[str, Any]
+) -> None:
+    """A changed headline over a failed check never exits with success."""
+    failed = CheckResult("AC4.2", "loads", Status.FAIL, Evidence.EMBEDDED, "it does not")
+    report = {**make_report({"AC4.2": failed}), **change}
+    done = run("report", "--project", str(stored(tmp_path, report)))
+    assert done.returncode == 3
+    assert "contradicts" in done.stderr
+
+
 def test_summary_judges_what_a_run_left(
     tmp_path: Path, make_run: Callable[..., dict[str, SessionResult]]
 ) -> None:

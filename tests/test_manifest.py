@@ -84,5 +84,5 @@ def test_a_damaged_manifest_is_an_error(tmp_path: Path, raw: str) -> None:
 def test_a_folder_in_its_place_is_an_error(tmp_path: Path) -> None:
     """Something that is there and no file is not absence."""
     (tmp_path / "run.json").mkdir()
-    with pytest.raises(ResultError, match="unreadable"):
+    with pytest.raises(ResultError, match="no regular file"):
         manifest.read(tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +173,15 @@ def test_a_budget_that_is_no_size_is_refused(budget: float) -> None:
     """A budget of nothing, NaN or infinity is a usage error."""
     with pytest.raises(UsageError, match="expected a number above 0"):
         plan.choose(Settings(), budget_gb=budget)
+
+
+@pytest.mark.parametrize("given", [{"model": ""}, {"model": " "}, {"profile": ""}])
+def test_an_empty_name_is_no_default(given: dict[str, Any]) -> None:
+    """`--model "$UNSET"` is an error: the embedded model would pass in its place."""
+    with pytest.raises(UsageError):
+        plan.choose(Settings(), **given)
+    with pytest.raises(UsageError):
+        plan.choose(dataclasses.replace(Settings(), **given))
 
 
 def test_a_checks_function_is_its_id() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,6 +142,7 @@ def _document(make_result: Callable[..., SessionResult]) -> dict[str, Any]:
     [
         (("schema",), 2, "schema 2, expected 1"),
         (("schema",), None, "schema None"),
+        (("schema",), True, "schema True"),
         (("extra",), 1, "unknown key 'extra'"),
         (("status",), "FAIL", "contradicts its checks"),
         (("status",), None, "contradicts its checks"),
@@ -207,8 +209,12 @@ def test_what_is_no_object_is_refused(document: object) -> None:
         b"\xff\xfe",
         b"[" * 100_000,
         b"9" * 10_000,
+        b'{"checks": [{"status": "FAIL", "status": "PASS"}]}',
     ],
-    ids=["empty", "cut", "nan", "infinity", "overflow", "not utf-8", "deep", "long number"],
+    ids=[
+        *("empty", "cut", "nan", "infinity", "overflow", "not utf-8", "deep", "long number"),
+        "two answers",
+    ],
 )
 def test_damaged_json_is_an_error(tmp_path: Path, raw: bytes) -> None:
     """Whatever bytes lie there, the reader answers with its own error."""
@@ -224,9 +230,18 @@ def test_a_missing_folder_or_huge_file_is_an_error(tmp_path: Path) -> None:
     big.write_text("[1, 2, 3]", encoding="utf-8")
     with pytest.raises(ResultError, match="9 bytes, at most 8 are read"):
         result.read_json(big, limit_bytes=8)
-    for path in (tmp_path / "missing.json", tmp_path):
-        with pytest.raises(ResultError, match="unreadable"):
+    for path, said in ((tmp_path / "missing.json", "unreadable"), (tmp_path, "no regular file")):
+        with pytest.raises(ResultError, match=said):
             result.read_json(path)
+
+
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    """A pipe, or a link to a device, is refused at once."""
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "zero.json"):
+        with pytest.raises(ResultError, match="no regular file"):
+            result.read_json(tmp_path / name)
 
 
 def test_a_result_under_another_name_is_refused(
@@ -273,6 +288,19 @@ def test_text_that_utf8_cannot_hold_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="cannot write"):
         result.write_text(tmp_path / "x.md", "\ud800")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_as_readable_as_the_user_wants(tmp_path: Path) -> None:
+    """A new file obeys the umask, a replaced one keeps its permissions."""
+    before = os.umask(0o027)
+    try:
+        result.write_text(tmp_path / "new.md", "x")
+        (tmp_path / "tool.py").touch(0o750)
+        result.write_text(tmp_path / "tool.py", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new.md").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "tool.py").stat().st_mode & 0o777 == 0o750
 
 
 FULL = """

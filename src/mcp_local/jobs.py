@@ -21,8 +21,8 @@ from typing import IO, Any
 
 import psutil
 
-from mcp_local.claim import Claim
 from mlx_preflight import plan, register
+from mlx_preflight.claim import Claim
 from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.isolate import child_environment, redact
 from mlx_preflight.result import read_json, read_result

@@ -137,12 +137,18 @@ def check(
 
 
 @app.command(epilog="Example:  mlx-preflight summary --json")
-def summary(project: ProjectOption = Path(), as_json: JsonOption = False) -> None:
+def summary(
+    project: ProjectOption = Path(),
+    run_id: Annotated[
+        str, typer.Option("--run-id", help="Judge this run and no other; default: the last.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
     """Judge the last run, write its reports (JSON, Markdown, JUnit, SARIF), show the verdict."""
     from mlx_preflight.summary import summarize
 
     state = state_of(project)
-    verdict, document = summarize(state, new_run_id())
+    verdict, document = summarize(state, run_id or new_run_id(), only=bool(run_id))
     if as_json:
         print_json(document)
     else:

@@ -47,7 +47,7 @@ def record(
     reason: Annotated[str, typer.Option("--reason", help="Why more is accepted.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write baselines/KIND.json; growing beyond an existing one needs a reason."""
+    """Write .baselines/KIND.json; growing beyond an existing one needs a reason."""
     from mlx_preflight.gates import recording
 
     if kind not in recording.GATES:

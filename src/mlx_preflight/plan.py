@@ -187,7 +187,8 @@ class Settings:
     source: str = "src"
     acceptance: str = "tests/acceptance"
     coverage_min: float = 85.0
-    baselines: str = "baselines"
+    # A plain folder beside a flat package would be a second package for setuptools.
+    baselines: str = ".baselines"
     lint_max: int = 0
     types_max: int = 0
     lint_suppressions_max: int | None = None
@@ -351,11 +352,15 @@ def choose(
     measured on it is `target` evidence, and no parameter count is expected.
 
     Raises:
-        UsageError: Unknown profile, or a budget that is not above 0.
+        UsageError: Unknown profile, an empty model, or a budget that is not above 0.
     """
-    base = find_profile(profile or settings.profile)
-    model = model or (None if profile else settings.model)
-    if model and model != base.model:
+    base = find_profile(settings.profile if profile is None else profile)
+    if model is None and profile is None:
+        model = settings.model
+    if model is not None and not model.strip():
+        # Such as that of a variable which is not set: the default would be judged instead.
+        raise UsageError("the model's name is empty", hint="leave --model out, or name one")
+    if model is not None and model != base.model:
         if base.name == EMBEDDED:
             base = Profile("custom", model, model, Evidence.TARGET)
         base = dataclasses.replace(base, model=model)

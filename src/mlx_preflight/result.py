@@ -6,12 +6,14 @@ uses it before anything is installed. It must not decide a verdict (see `verdict
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import json
 import math
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,7 +179,7 @@ class SessionResult:
                 or the stored status contradicts the checks.
         """
         document = _mapping(data, "result")
-        if document.get("schema") != SCHEMA:
+        if document.get("schema") is True or document.get("schema") != SCHEMA:
             raise ResultError(f"result schema {document.get('schema')!r}, expected {SCHEMA}")
         stored = document.pop("status", None)
         checks = document.pop("checks", None)
@@ -204,23 +206,26 @@ def write_json(path: Path, document: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text atomically beside its target.
+    """Write text atomically beside its target, whose permissions stay as they are.
 
     Raises:
         ResultError: The folder cannot be written or the disk is full.
     """
-    temporary = ""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        # Not `mkstemp`, whose files are nobody else's to read, in CI neither.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            if path.exists():
+                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except (OSError, UnicodeError) as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise ResultError(
             f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
             hint="free disk space or make the folder writable, then run the session again",
@@ -231,15 +236,21 @@ def read_json(path: Path, *, limit_bytes: int = MAX_RESULT_BYTES) -> Any:
     """Read a JSON document that another process, or a stranger, may have written.
 
     Raises:
-        ResultError: Missing, too large, not UTF-8, or not JSON.
+        ResultError: Missing, no regular file, too large, not UTF-8, or not JSON.
     """
     try:
-        size = path.stat().st_size
-        if size > limit_bytes:
-            raise ResultError(f"{path}: {size} bytes, at most {limit_bytes} are read")
-        text = path.read_text(encoding="utf-8")
+        found = path.stat()
+        # A pipe would never end, and neither would a link to a device.
+        if not stat.S_ISREG(found.st_mode):
+            raise ResultError(f"{path}: no regular file")
+        if found.st_size > limit_bytes:
+            raise ResultError(f"{path}: {found.st_size} bytes, at most {limit_bytes} are read")
         return json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+            path.read_text(encoding="utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_once,
         )
     except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"{path}: unreadable: {error}") from error
@@ -291,6 +302,15 @@ _KINDS: dict[str, Any] = {
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Of two statuses the reader would take the last one in silence.
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+        raise ValueError(f"key {twice[:80]!r} stands twice in one object")
+    return found
 
 
 def _finite(text: str) -> float:

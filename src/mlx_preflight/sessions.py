@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import importlib.metadata
-import json
 import os
 import sys
-import tomllib
-from itertools import chain
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import nox
 from nox.command import CommandFailed
 
-from mlx_preflight import __version__, environment, manifest, plan, register
-from mlx_preflight.errors import PreflightError
+from mlx_preflight import environment, manifest, plan, register, venv
+from mlx_preflight.claim import Claim
+from mlx_preflight.errors import PreflightError, ResultError
 from mlx_preflight.frameworks import framework
 from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
-
-MODEL_STACK = ("mlx-lm", "mlx", "transformers", "huggingface-hub", "numpy")
-"""Dependencies of the package that a venv for a mere tool can do without."""
-
-TESTS = ("tests", "test", "testing", "dev")
-"""Names that projects give to what their tests need, the first one found is taken."""
+from mlx_preflight.summary import remove_reports
 
 _GROUP_VARIABLE = "PREFLIGHT_GROUP"
 """Set in the sessions that a group started: the group writes their summary."""
-
-PACKAGE = Path(__file__).resolve().parents[2]
-"""Source tree of this package, when it runs from one."""
 
 # Long enough for a check to kill its own children after Ctrl-C; nox waits 0.3 s and 0.2 s.
 _INTERRUPT_S, _TERMINATE_S = 10.0, 5.0
@@ -70,13 +61,15 @@ def define(project: Path) -> None:
     @nox.session(name="summary", default=False)
     def summary(session: nox.Session) -> None:
         """Write the report of the last run and exit with its verdict."""
-        _install_harness(session)
-        session.run("python", "-m", "mlx_preflight", "summary")
+        venv.install_harness(session)
+        # Where a group asks, its own run is judged, and never the one that took its place.
+        only = ["--run-id", os.environ[RUN_ID_VARIABLE]] if _GROUP_VARIABLE in os.environ else []
+        session.run("python", "-m", "mlx_preflight", "summary", *only)
 
     @nox.session(name="merge", default=False)
     def merge(session: nox.Session) -> None:
         """Judge the result files of several CI jobs: `nox -s merge -- FOLDER --planned FILE`."""
-        _install_harness(session)
+        venv.install_harness(session)
         session.run("python", "-m", "mlx_preflight", "merge", *session.posargs)
 
     _define_compare(project)
@@ -103,20 +96,41 @@ def _define_off(spec: plan.Session, reason: str) -> None:
 
 
 def _define_session(spec: plan.Session, project: Path) -> None:
+    # Some sessions are also a group of their own, unless another group started them.
+    alone = spec.id in plan.GROUPS and _GROUP_VARIABLE not in os.environ
+
     def body(session: nox.Session) -> None:
-        arguments, profile = _forwarded(session, project)
-        if spec.id in plan.GROUPS and _GROUP_VARIABLE not in os.environ:
-            _begin(spec.id, project, profile)
-            session.notify("summary")
-        try:
-            _install(session, spec, project)
-        except CommandFailed as error:
-            _record_failed_install(spec, project, profile, f"installation failed: {error}")
-            raise
-        _run(session, "python", "-m", "mlx_preflight", "check", spec.id, *arguments)
+        with _spoken(session):
+            arguments, profile = _forwarded(session, project)
+            if not alone:
+                _judge(session, spec, project, arguments, profile)
+                return
+            with _begun(spec.id, project, profile):
+                try:
+                    _judge(session, spec, project, arguments, profile)
+                except CommandFailed:
+                    session.log("not everything passed; the summary judges")
+                _summarize(session, spec.id, project)
 
     body.__doc__ = spec.title
-    nox.session(name=spec.id, tags=[spec.tag], default=False, allow_parallel=spec.parallel)(body)
+    parallel = spec.parallel and not alone
+    nox.session(name=spec.id, tags=[spec.tag], default=False, allow_parallel=parallel)(body)
+
+
+def _judge(
+    session: nox.Session,
+    spec: plan.Session,
+    project: Path,
+    arguments: list[str],
+    profile: plan.Profile,
+) -> None:
+    """Install what a session of the plan needs, and run its checks."""
+    try:
+        venv.install(session, spec, project)
+    except (CommandFailed, PreflightError) as error:
+        _record_failed_install(spec, project, profile, f"installation failed: {error}")
+        raise
+    _run(session, "python", "-m", "mlx_preflight", "check", spec.id, *arguments)
 
 
 def _define_compare(project: Path) -> None:
@@ -140,45 +154,98 @@ def _define_compare(project: Path) -> None:
 
 def _define_group(group: str, project: Path, off: dict[str, str], *, default: bool) -> None:
     def body(session: nox.Session) -> None:
-        arguments, profile = _forwarded(session, project)
-        chosen = [name for name in _begin(group, project, profile) if name not in off]
-        if not chosen:
-            session.error(f"every session of {group} is off in this project")
-        for name, reason in off.items():
-            session.log("%s is off: %s", name, reason)
-        jobs = [] if "NOX_PARALLEL" in os.environ else ["-j", str(min(os.cpu_count() or 1, 4))]
-        nested = (sys.executable, "-m", "nox", "-f", str(project / "noxfile.py"))
-        # Whatever the sessions return, the summary judges: a failure must not hide the rest.
-        try:
-            inside = {_GROUP_VARIABLE: group}
-            _run(session, *nested, *jobs, "-s", *chosen, "--", *arguments, env=inside)
-        except CommandFailed:
-            session.log("not everything passed; the summary judges")
-        _run(session, *nested, "-s", "summary")
+        with _spoken(session):
+            arguments, profile = _forwarded(session, project)
+            with _begun(group, project, profile) as planned:
+                chosen = [name for name in planned if name not in off]
+                if not chosen:
+                    session.error(f"every session of {group} is off in this project")
+                for name, reason in off.items():
+                    session.log("%s is off: %s", name, reason)
+                jobs = [] if "NOX_PARALLEL" in os.environ else ["-j", _workers()]
+                # Whatever they return, the summary judges: a failure must not hide the rest.
+                try:
+                    _nox(session, group, project, *jobs, "-s", *chosen, "--", *arguments)
+                except CommandFailed:
+                    session.log("not everything passed; the summary judges")
+                _summarize(session, group, project)
 
     body.__doc__ = {
-        "gates": "Run the eight quality gates, then the summary",
-        "ac": "Run the eight acceptance criteria, then the summary",
+        "gates": "Run the quality gates, then the summary",
+        "ac": "Run the acceptance criteria, then the summary",
         "preflight": "Run the whole plan, then the summary",
     }[group]
     nox.session(name=group, venv_backend="none", default=default)(body)
 
 
-def _begin(group: str, project: Path, profile: plan.Profile) -> list[str]:
-    """Write down what a run of this group is to contain, and return the sessions."""
-    chosen = [spec.id for spec in register.sessions(group)]
-    manifest.write(
-        project / ".preflight",
-        manifest.Manifest(
-            run_id=os.environ[RUN_ID_VARIABLE],
-            group=group,
-            planned=tuple(chosen),
-            started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            profile=profile.name,
-            model=profile.model,
-        ),
-    )
-    return chosen
+def _workers() -> str:
+    return str(min(os.cpu_count() or 1, 4))
+
+
+def _nox(session: nox.Session, group: str, project: Path, *arguments: str) -> None:
+    """Run sessions of the same noxfile as a part of a group's run."""
+    command = (sys.executable, "-m", "nox", "-f", str(project / "noxfile.py"), *arguments)
+    _run(session, *command, env={_GROUP_VARIABLE: group})
+
+
+def _summarize(session: nox.Session, group: str, project: Path) -> None:
+    _nox(session, group, project, "-s", "summary")
+
+
+@contextmanager
+def _spoken(session: nox.Session) -> Iterator[None]:
+    """End a session with one message where nox would show a traceback."""
+    try:
+        yield
+    except PreflightError as error:
+        session.error(f"{error}; {error.hint}" if error.hint else str(error))
+
+
+@contextmanager
+def _begun(group: str, project: Path, profile: plan.Profile) -> Iterator[list[str]]:
+    """Keep a project for one run, write down what it is to contain, and yield the sessions.
+
+    Raises:
+        ResultError: Another run is at work there, or the folder cannot be written.
+    """
+    state = project / ".preflight"
+    claim = _claim(state)
+    try:
+        # Also of a run that never ends: an older verdict must not pass for its own.
+        remove_reports(state)
+        chosen = [spec.id for spec in register.sessions(group)]
+        manifest.write(
+            state,
+            manifest.Manifest(
+                run_id=os.environ[RUN_ID_VARIABLE],
+                group=group,
+                planned=tuple(chosen),
+                started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                profile=profile.name,
+                model=profile.model,
+            ),
+        )
+        yield chosen
+    finally:
+        claim.release()
+
+
+def _claim(state: Path) -> Claim:
+    """Take a project: two runs at a time would replace each other's results."""
+    path = state / "run.lock"
+    try:
+        state.mkdir(exist_ok=True)
+        claim = Claim.take(path)
+    except OSError as error:
+        raise ResultError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="free disk space or make the folder writable",
+        ) from error
+    if claim is None:
+        last = manifest.read(state)
+        name = f"run {last.run_id}, started {last.started}," if last else "another run"
+        raise ResultError(f"{name} is at work here", hint="wait until it ends, or stop it")
+    return claim
 
 
 def _run(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:
@@ -190,90 +257,6 @@ def _run(session: nox.Session, *command: str, env: dict[str, str] | None = None)
         interrupt_timeout=_INTERRUPT_S,
         terminate_timeout=_TERMINATE_S,
     )
-
-
-def _install(session: nox.Session, spec: plan.Session, project: Path) -> None:
-    if spec.stack == "tool":
-        _install_harness(session, *spec.requirements)
-        return
-    wanted = _project(project, tests=spec.stack == "tests")
-    if project == PACKAGE:
-        _install_once(session, [*wanted, *spec.requirements])
-        return
-    # Another project may compile what it installs, so it is installed anew in every run. Its
-    # pins may be of other versions than the tools; those come after it.
-    for packages in filter(None, (wanted, list(spec.requirements))):
-        session.install(*packages)
-    if spec.stack == "model":
-        session.install(*_harness())
-    else:
-        _install_harness(session)
-
-
-def _install_harness(session: nox.Session, *tools: str) -> None:
-    """Install this package without the model stack, and the tools beside it."""
-    light = [line for line in _dependencies() if not line.startswith(MODEL_STACK)]
-    _install_once(session, [*light, *tools], ["--no-deps", *_harness()])
-
-
-def _install_once(session: nox.Session, *commands: list[str]) -> None:
-    """Install what this package's own source tree or release asks for, if not yet done.
-
-    An editable install reads the sources anew in every run; only pyproject.toml can change
-    what it needs. Rebuilding its metadata would take longer than many a session.
-    """
-    table = PACKAGE / "pyproject.toml"
-    text = table.read_text(encoding="utf-8") if table.is_file() else __version__
-    asked = json.dumps([commands, text])
-    stamp = Path(session.virtualenv.location) / "mlx-preflight-installed.json"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == asked:
-        session.log("already installed: %s", " ".join(chain.from_iterable(commands)))
-        return
-    stamp.unlink(missing_ok=True)
-    for command in commands:
-        session.install(*command)
-    stamp.write_text(asked, encoding="utf-8")
-
-
-def _harness() -> list[str]:
-    """Return what installs this package: its source tree, or the released version."""
-    if (PACKAGE / "pyproject.toml").is_file():
-        return ["-e", str(PACKAGE)]
-    return [f"mlx-preflight=={__version__}"]
-
-
-def _dependencies() -> list[str]:
-    if not (PACKAGE / "pyproject.toml").is_file():
-        every = importlib.metadata.requires("mlx-preflight") or []
-        return [line for line in every if "extra ==" not in line]
-    with (PACKAGE / "pyproject.toml").open("rb") as stream:
-        lines: list[str] = tomllib.load(stream)["project"]["dependencies"]
-    return lines
-
-
-def _project(project: Path, *, tests: bool) -> list[str]:
-    """Return what installs a project, as far as it says how: package, extra, group or list."""
-    with (project / "pyproject.toml").open("rb") as stream:
-        document = tomllib.load(stream)
-    packaged = {"project", "build-system"} & set(document) or (project / "setup.py").is_file()
-    extras = document.get("project", {}).get("optional-dependencies", {})
-    groups = document.get("dependency-groups", {})
-    wanted = []
-    if packaged:
-        extra = next((name for name in TESTS if tests and name in extras), "")
-        wanted += ["-e", f".[{extra}]" if extra else "."]
-    group = next((name for name in TESTS if tests and name in groups), "")
-    wanted += ["--group", group] if group else []
-    forms = ("requirements-{}.txt", "{}-requirements.txt", "requirements/{}.txt")
-    names = [form.format(name) for name in TESTS for form in forms] if tests else []
-    # Of several lists the first: each pins the versions of its own purpose.
-    lists = [next((name for name in names if (project / name).is_file()), "")]
-    lists += (
-        [] if packaged or not (project / "requirements.txt").is_file() else ["requirements.txt"]
-    )
-    for name in filter(None, lists):
-        wanted += ["-r", name]
-    return wanted
 
 
 def _record_failed_install(
@@ -321,9 +304,10 @@ def _forwarded(session: nox.Session, project: Path) -> tuple[list[str], plan.Pro
     parser.add_argument("--profile")
     parser.add_argument("--model")
     parser.add_argument("--budget-gb", type=float)
+    settings = plan.load_settings(project)
     try:
         known, unknown = parser.parse_known_args(session.posargs)
-        profile = plan.choose(plan.load_settings(project), **vars(known))
+        profile = plan.choose(settings, **vars(known))
     except PreflightError as error:
         session.error(f"after `--`: {error}")
     if unknown:

@@ -22,7 +22,7 @@ REPORTS = ("report.json", "report.md", "report.html", "junit.xml", "report.sarif
 Results = Mapping[str, SessionResult | ResultError]
 
 
-def summarize(state: Path, run_id: str) -> tuple[Verdict, dict[str, Any]]:
+def summarize(state: Path, run_id: str, *, only: bool = False) -> tuple[Verdict, dict[str, Any]]:
     """Judge a run and write its reports into `state`.
 
     The run is the given one when its manifest or any of its results is there; otherwise
@@ -32,14 +32,23 @@ def summarize(state: Path, run_id: str) -> tuple[Verdict, dict[str, Any]]:
     Args:
         state: The project's `.preflight` folder.
         run_id: Run that is asked about.
+        only: Whether no other run may take its place.
 
     Raises:
         NothingRanError: There is neither a run nor a result.
-        ResultError: The manifest cannot be used, or the reports cannot be written.
+        ResultError: The manifest cannot be used or is of another run, or the reports cannot
+            be written.
     """
     remove_reports(state)
+    last = manifest.read(state)
+    if only and (last is None or last.run_id != run_id):
+        raise ResultError(
+            f"{state / 'run.json'} is of {last.run_id if last else 'no run'}, not of {run_id}: "
+            "another run began before this one ended",
+            hint="run `nox` again, one run at a time",
+        )
     results = read_results(state / "results")
-    return write_reports(state, _run(manifest.read(state), results, run_id), results)
+    return write_reports(state, _run(last, results, run_id), results)
 
 
 def write_reports(

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from mlx_preflight.claim import Claim
+
 ROOT = Path(__file__).resolve().parents[2]
 
 FILES = {
@@ -253,6 +255,68 @@ def test_a_failed_installation_is_an_error_row(tmp_path: Path) -> None:
     row = next(row for row in report(project)["rows"] if row["id"] == "GATE4")
     assert row["status"] == "ERROR"
     assert "installation failed" in row["reason"]
+
+
+def all_off(folder: Path) -> Path:
+    """Return a sample project whose gates are all off: a run of them begins and ends at once."""
+    from mlx_preflight import register
+
+    project = make(folder)
+    off = "".join(f'{item.id} = "not here"\n' for item in register.sessions("gates"))
+    with (project / "pyproject.toml").open("a") as table:
+        table.write(f"\n[tool.mlx-preflight.off]\n{off}")
+    (project / ".preflight").mkdir()
+    (project / ".preflight" / "report.json").write_text("{}")
+    return project
+
+
+def test_a_run_that_never_ends_leaves_no_older_verdict(tmp_path: Path) -> None:
+    """What an earlier run reported is gone once another one began."""
+    project = all_off(tmp_path)
+    assert nox(project, "-s", "gates").returncode != 0
+    assert (project / ".preflight" / "run.json").is_file()
+    assert not (project / ".preflight" / "report.json").exists()
+
+
+def test_a_second_run_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    """Two runs at a time would judge each other's results."""
+    project = all_off(tmp_path)
+    claim = Claim.take(project / ".preflight" / "run.lock")
+    assert claim is not None
+    done = nox(project, "-s", "gates")
+    claim.release()
+    assert done.returncode != 0
+    assert "at work here; wait until it ends" in done.stdout + done.stderr
+    assert (project / ".preflight" / "report.json").is_file()
+    assert not (project / ".preflight" / "run.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    """A group that cannot begin says why, without a traceback."""
+    project = make(tmp_path)
+    (project / ".preflight").write_text("in the way")
+    done = nox(project, "-s", "gates")
+    assert done.returncode != 0
+    assert "cannot write" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [("-j", "2"), ("--no-dependencies",)], ids=["parallel", "as CI"])
+def test_a_session_that_is_a_group_is_summed_up_however_it_is_started(
+    tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    """`nox -s e2e` judges its own run, where nox refuses to add sessions, too."""
+    project = make(tmp_path)
+    table = project / "pyproject.toml"
+    wanted = table.read_text().replace("dependencies = []", 'dependencies = ["no-such-package-x"]')
+    table.write_text(wanted)
+    done = nox(project, *how, "-s", "e2e")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    seen = report(project)
+    assert (seen["group"], seen["status"]) == ("e2e", "ERROR")
+    assert all("installation failed" in row["reason"] for row in seen["rows"])
 
 
 def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:

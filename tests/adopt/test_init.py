@@ -85,6 +85,30 @@ def test_what_is_there_stays_when_something_is_added(tmp_path: Path) -> None:
     assert "sessions.define" in (project / "noxfile.py").read_text()
 
 
+def test_line_ends_and_permissions_stay(tmp_path: Path) -> None:
+    """A file of another system, or an executable one, stays what it is."""
+    project = LAYOUTS[1].write(tmp_path)
+    noxfile, ignored = project / "noxfile.py", project / ".gitignore"
+    noxfile.write_bytes(b"#!/usr/bin/env python3\r\nimport nox\r\n")
+    noxfile.chmod(0o755)
+    ignored.write_bytes(b"build/\n")
+    assert init(project, "--yes").exit_code == 0
+    text = noxfile.read_bytes()
+    assert b"sessions.define" in text
+    assert text.count(b"\n") == text.count(b"\r\n")
+    assert noxfile.stat().st_mode & 0o111
+    assert b"\r" not in ignored.read_bytes()
+
+
+def test_a_file_that_cannot_be_added_to_is_named(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is an error with its name, and nothing is written."""
+    project = LAYOUTS[1].write(tmp_path)
+    (project / ".gitignore").write_bytes(b"caf\xe9\n")
+    with pytest.raises(UsageError, match=r"\.gitignore: cannot be read"):
+        list(proposal.changes(project, survey.look(project)))
+    assert not (project / "noxfile.py").exists()
+
+
 @by_layout
 def test_a_second_run_changes_nothing(tmp_path: Path, layout: Layout) -> None:
     """What init wrote is recognised."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlx_preflight import register
 from mlx_preflight.criteria import selection, structure
 from mlx_preflight.criteria.structure import Document
 from mlx_preflight.result import Status
@@ -26,7 +27,7 @@ def test_the_shipped_evaluation_passes_every_check(judge: Judge) -> None:
     """Statement, factors, trade-offs and fallback of the real document pass."""
     checks = judge("ac2-selection", {})
     assert {c.status for c in checks.values()} == {Status.PASS}
-    assert len(checks) == 5
+    assert list(checks) == [check.id for check in register.find_session("ac2-selection")[0].checks]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_the_shipped_evaluation_passes_every_check(judge: Judge) -> None:
         ("MLX-LM is selected as…\n\n## Rationale", "MLX-LM selected.", "AC2.1"),
         ("MLX-LM is selected as…\n\n## Rationale", "MLX-LM is selected.", "AC2.1"),
         ("The decision was taken", "But axolotl is recommended too. It was taken", "AC2.1"),
+        ("The decision was taken", "Hugging Face PEFT is selected as well. It was", "AC2.1"),
         ("## Decision\n", "## Outcome\n", "AC2.1"),
         ("2. **Memory…3. **Ease", "", "AC2.2"),
         (
@@ -107,6 +109,8 @@ def test_a_missing_report_is_an_error_not_a_pass(judge: Judge) -> None:
         ("Is MLX-LM selected? MLX-LM is selected?", False),
         ("MLX-LM is selected unless it fails.", False),
         ("selected MLX-LM recommended", False),
+        ("Nobody claims that MLX-LM is selected.", False),
+        ("It isn't true that MLX-LM is selected.", False),
     ],
 )
 def test_only_a_plain_statement_selects(sentence: str, selects: bool) -> None:

@@ -55,7 +55,7 @@ def test_accepted_findings_pass_and_are_marked_known(tmp_path: Path) -> None:
     assert check.status is Status.PASS
     assert "0 new findings, 3 in all" in check.reason
     assert {item.state for item in check.diagnostics} == {"known"}
-    text = (tmp_path / "baselines" / "lint.json").read_text()
+    text = (tmp_path / ".baselines" / "lint.json").read_text()
     assert '"line"' not in text
     assert text.count("\n  {") == 3
 
@@ -119,7 +119,7 @@ def test_growth_needs_a_reason_that_is_kept(tmp_path: Path) -> None:
         record(project, "lint", accept_new=True, reason=" ")
     done = record(project, "lint", accept_new=True, reason="generated code")
     assert (done.total, done.added) == (4, 1)
-    (growth,) = json.loads((project / "baselines" / "lint.json").read_text())["growth"]
+    (growth,) = json.loads((project / ".baselines" / "lint.json").read_text())["growth"]
     assert (growth["reason"], growth["added"]) == ("generated code", 1)
 
 
@@ -133,7 +133,7 @@ def test_a_suppression_is_no_way_out(tmp_path: Path) -> None:
     assert "comments 2, 0 recorded" in check.reason
     with pytest.raises(UsageError, match="2 more would be accepted: suppressions"):
         record(project, "lint")
-    (project / "baselines" / "lint.json").unlink()
+    (project / ".baselines" / "lint.json").unlink()
     check = sample.run(project, "gate2-lint", lint_max=9, lint_suppressions_max=1)
     assert check.status is Status.FAIL
     assert "2 suppressions, 1 accepted by count" in check.reason
@@ -144,12 +144,12 @@ def test_ci_never_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("CI", "true")
     with pytest.raises(UsageError, match="never written in CI"):
         record(sample.make(tmp_path), "lint")
-    assert not (tmp_path / "baselines").exists()
+    assert not (tmp_path / ".baselines").exists()
 
 
 def change(project: Path, **fields: Any) -> None:
     """Change top-level fields of the recorded baseline."""
-    path = project / "baselines" / "lint.json"
+    path = project / ".baselines" / "lint.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
@@ -205,7 +205,7 @@ def test_a_damaged_baseline_is_an_error(tmp_path: Path, fields: dict[str, Any]) 
 def test_no_document_at_all_is_an_error(tmp_path: Path, text: str) -> None:
     """An empty, cut or binary file is not an absent one."""
     project = debt(tmp_path)
-    (project / "baselines" / "lint.json").write_text(text)
+    (project / ".baselines" / "lint.json").write_text(text)
     assert sample.run(project, "gate2-lint").status is Status.ERROR
 
 
@@ -296,12 +296,12 @@ def test_too_many_skips_fail(tmp_path: Path) -> None:
 def test_a_damaged_baseline_of_tests_is_an_error(tmp_path: Path) -> None:
     """Tests that cannot be compared are not judged."""
     project = sample.make(tmp_path)
-    (project / "baselines").mkdir()
+    (project / ".baselines").mkdir()
     for text in ("{}", '{"schema": 1, "select": "", "gates": {"gate4-unit": {"a": "failed"}}}'):
-        (project / "baselines" / "tests.json").write_text(text)
+        (project / ".baselines" / "tests.json").write_text(text)
         assert sample.run(project, "gate4-unit").status is Status.ERROR
     empty = {"schema": 1, "select": "", "gates": {}}
-    (project / "baselines" / "tests.json").write_text(json.dumps(empty))
+    (project / ".baselines" / "tests.json").write_text(json.dumps(empty))
     assert "holds no tests of gate4-unit" in sample.run(project, "gate4-unit").reason
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gates import sample
 
+from mlx_preflight import plan
 from mlx_preflight.result import Status
 
 if TYPE_CHECKING:
@@ -31,6 +32,19 @@ def test_an_empty_wheel_fails_although_the_build_exits_0(tmp_path: Path) -> None
     check = sample.run(project, "gate7-build")
     assert check.status is Status.FAIL
     assert "holds no file beside its metadata" in check.reason
+
+
+@pytest.mark.slow
+def test_a_recorded_baseline_is_no_package(tmp_path: Path) -> None:
+    """Setuptools takes any plain folder beside a flat package for a second one, and stops."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "sample"\nversion = "1"\n')
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "__init__.py").write_text(sample.MODULE)
+    recorded = tmp_path / plan.Settings().baselines
+    recorded.mkdir()
+    (recorded / "lint.json").write_text("{}")
+    check = sample.run(tmp_path, "gate7-build")
+    assert check.status is Status.PASS, check.reason
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from mcp_support.processes import alive, started, until
 from mcp_support.project import make
 
 from mcp_local import jobs
-from mcp_local.claim import Claim
 from mcp_local.jobs import BusyError, Jobs
+from mlx_preflight.claim import Claim
 from mlx_preflight.errors import UsageError
 
 if TYPE_CHECKING:

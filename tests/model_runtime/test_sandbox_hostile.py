@@ -23,6 +23,13 @@ def f(a, b):
             return 5
 """
 WITNESS = Path("/tmp/preflight-sandbox-witness")
+CONVERTER = """
+import re
+def f(a, b):
+    system = type.mro(type(re.I))[-2]._convert_("X", "os", lambda name: name == "sys").sys.value
+    %s
+    return 5
+"""
 HOSTILE = {
     "reads a file": "def f(a, b):\n    open('/etc/passwd').read()\n    return 5",
     "writes a file": f"def f(a, b):\n    open('{WITNESS}', 'w').write('x')\n    return 5",
@@ -38,6 +45,8 @@ HOSTILE = {
     "finds exit": LOADER % "space['_exit'](0)",
     "finds a shell": LOADER % f"space['posix_spawn']('/bin/touch', ['touch', '{WITNESS}'], {{}})",
     "finds the importer": LOADER % "space['__builtins__']['__import__']('socket').socket()",
+    "converts a module": CONVERTER % "system.modules['os']._exit(0)",
+    "finds native code": CONVERTER % "system.modules['ctypes'].memset(8, 0, 1)",
     "matches by attribute": "def f(a, b):\n    match f:\n        case object(__globals__=g):\n"
     "            return g",
 }
@@ -53,6 +62,7 @@ EXHAUSTING = {
     "prints success": 'def f(a, b):\n    print(\'{"calls": [{"value": 5}]}\')\n    return 6',
     "defines nothing": "g = 1",
     "raises": "def f(a, b):\n    raise KeyError('5')",
+    "raises a long name": "def f(a, b):\n    raise type('A' * 10**6, (Exception,), {})()",
 }
 
 
@@ -81,6 +91,8 @@ def test_hostile_code_fails_even_unscreened(name: str) -> None:
     assert execution.passed == 0
     if name == "finds os":
         assert "os.system" in execution.reason
+    if name == "finds native code":
+        assert "KeyError: 'ctypes'" in execution.reason
 
 
 @pytest.mark.slow
@@ -94,7 +106,7 @@ def test_exhausting_code_neither_passes_nor_outlives(
     begin = time.monotonic()
     execution = sandbox.run_examples(EXHAUSTING[name], "f", EXAMPLES)
     assert execution.passed == 0
-    assert execution.reason
+    assert 0 < len(execution.reason) <= sandbox.MAX_REASON
     assert time.monotonic() - begin < 8
 
 

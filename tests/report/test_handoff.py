@@ -117,8 +117,9 @@ def test_a_passed_plan_makes_the_task_ready(project: Path) -> None:
     assert "**Status: ready_for_integrator**" in report
     assert "Integrate commit c0ffee" in report
     assert "Acceptance criteria: 8 of 8 passed" in report
-    assert "Quality gates status: 8 of 8 passed" in report
-    assert "Gates passed: 8 of 8; criteria passed: 8 of 8" in log
+    gates = f"{len(register.sessions('gates'))} of {len(register.sessions('gates'))}"
+    assert f"Quality gates status: {gates} passed" in report
+    assert f"Gates passed: {gates}; criteria passed: 8 of 8" in log
     assert lines == (
         f"wrote {REPORT}",
         "marked T001-T01 ready_for_integrator in SPRINT_QUEUE.json",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gates import sample
 
-from mlx_preflight import plan
+from mlx_preflight import plan, register
 from mlx_preflight.result import Status
 from mlx_preflight.selftest import faults, proof, record, session
 from mlx_preflight.selftest.record import Trial
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from mlx_preflight.result import Outcome
 
-JUDGES = [getattr(session, f"self_{number}") for number in range(1, 9)]
+CHECKS = register.find_session("selftest")[0].checks
+JUDGES = [getattr(session, check.function) for check in CHECKS]
 TOOLS = dict.fromkeys(proof.GATES, "tool 1.0")
 
 
@@ -33,12 +34,13 @@ GOOD = (CLEAN, *(caught(fault) for fault in faults.FAULTS))
 
 
 def judged(trials: tuple[Trial, ...]) -> list[Outcome]:
-    """Return all eight outcomes."""
+    """Return the outcome of every gate."""
     return [judge(session.Facts(trials)) for judge in JUDGES]
 
 
 def test_every_gate_has_a_fault_of_its_own() -> None:
-    """No gate's proof rests on a fault that another gate finds, too."""
+    """Each gate has a row, and no proof rests on a fault that another gate finds, too."""
+    assert len(CHECKS) == len(proof.GATES)
     for gate in proof.GATES:
         assert any(fault.gates == {gate} for fault in faults.FAULTS), gate
 
@@ -48,7 +50,7 @@ def test_all_caught_and_no_alarm_passes() -> None:
     assert {outcome.status for outcome in judged(GOOD)} == {Status.PASS}
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(len(CHECKS)))
 def test_a_gate_that_cannot_fail_is_found(number: int) -> None:
     """A gate that passes over its fault fails its own check, and no other's."""
     gate = proof.GATES[number]
@@ -58,7 +60,7 @@ def test_a_gate_that_cannot_fail_is_found(number: int) -> None:
     assert statuses.count(Status.FAIL) == 1
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(len(CHECKS)))
 def test_a_gate_that_is_always_red_is_found(number: int) -> None:
     """A red gate on the clean sample proves nothing by being red on a fault."""
     gate = proof.GATES[number]

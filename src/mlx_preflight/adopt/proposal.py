@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_preflight.adopt.survey import Survey
+from mlx_preflight.errors import UsageError
 from mlx_preflight.plan import Settings
 
 NOXFILE = '''"""Run the quality gates: `nox`, `nox -s gates`, `nox -s summary`."""
@@ -101,15 +102,15 @@ def changes(project: Path, seen: Survey, *, workflow: bool = True) -> Iterator[C
     yield from _noxfile(project)
     if not seen.table:
         before = _read(project / "pyproject.toml")
-        text = f"{before.rstrip()}\n\n{table(seen)}" if before else table(seen)
+        text = _added(before, f"\n\n{table(seen)}") if before else table(seen)
         yield Change("pyproject.toml", before, text, "the limits that the gates judge by")
     if workflow and _read(project / ".github/workflows/preflight.yml") is None:
         yield Change(".github/workflows/preflight.yml", None, WORKFLOW, "the same run in CI")
     before = _read(project / ".gitignore")
     missing = [name for name in IGNORED if name not in (before or "").split()]
     if missing:
-        head = f"{before.rstrip()}\n" if before and before.strip() else ""
-        text = head + "".join(f"{name}\n" for name in missing)
+        lines = "".join(f"{name}\n" for name in missing)
+        text = _added(before, f"\n{lines}") if before and before.strip() else lines
         yield Change(".gitignore", before, text, "venvs and results stay out of git")
 
 
@@ -124,7 +125,7 @@ def _noxfile(project: Path) -> Iterator[Change]:
             "from mlx_preflight import sessions  # noqa: E402\n\n"
             "sessions.define(Path(__file__).resolve().parent)\n"
         )
-        yield Change("noxfile.py", before, before.rstrip() + added, "the sessions, added")
+        yield Change("noxfile.py", before, _added(before, added), "the sessions, added")
 
 
 def table(seen: Survey) -> str:
@@ -152,8 +153,20 @@ def table(seen: Survey) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _added(before: str, text: str) -> str:
+    """Return a file with a text at its end, in the line ends that it has."""
+    return before.rstrip() + (text.replace("\n", "\r\n") if "\r\n" in before else text)
+
+
 def _read(path: Path) -> str | None:
+    """Return a file's text with its line ends as they are, or None when it is not there.
+
+    Raises:
+        UsageError: It is there and cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error

@@ -6,6 +6,7 @@ import tomllib
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from mlx_preflight import register
 from mlx_preflight.criteria import clean_venv
@@ -52,12 +53,12 @@ def gather(session: Session, context: Context) -> Facts:
             for lines in project.get("optional-dependencies", {}).values()
             for line in lines
         )
-        name = str(project["name"])
+        name = canonicalize_name(str(project["name"]))
     except (OSError, KeyError, TypeError, ValueError, InvalidRequirement) as error:
         raise PreflightError(f"{path}: no readable dependencies: {error!r}") from error
     return Facts(
         requirements=requirements,
-        extras=tuple(item for item in extras if item.name != name),
+        extras=tuple(item for item in extras if canonicalize_name(item.name) != name),
         clean=clean_venv.editable(context, session.id),
         audit=_audit(context),
     )
@@ -117,9 +118,11 @@ def ac8_8(facts: Facts) -> Outcome:
 
 
 def _declared(facts: Facts, name: str) -> Outcome:
-    found = [item for item in facts.requirements if item.name.replace("_", "-").lower() == name]
+    found = [item for item in facts.requirements if canonicalize_name(item.name) == name]
     if not found:
         return Outcome(Status.FAIL, f"{name} is not in [project] dependencies")
+    if not any(item.marker is None or item.marker.evaluate() for item in found):
+        return Outcome(Status.FAIL, f"{found[0]} does not apply to this machine and Python")
     loose = [item for item in found if not _bounded(item)]
     if loose:
         return Outcome(Status.FAIL, f"{loose[0]} lacks a lower or an upper bound")

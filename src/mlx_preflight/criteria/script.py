@@ -11,16 +11,23 @@ FOLDER, DOCUMENTS = "scripts/training", "docs/training"
 
 
 def exists(project: Path, name: str) -> Outcome:
-    """Pass when `scripts/training/<name>` is there and parses."""
+    """Pass when `scripts/training/<name>` is there, parses, and holds code."""
     path = project / FOLDER / name
     try:
-        ast.parse(path.read_text(encoding="utf-8"))
+        body = ast.parse(path.read_text(encoding="utf-8")).body
     except OSError as error:
         reason = f"{FOLDER}/{name}: {error.strerror or error}"
         return Outcome(Status.FAIL, reason, Evidence.STATIC)
     except (SyntaxError, ValueError) as error:
         return Outcome(Status.FAIL, f"{FOLDER}/{name} is not Python: {error}", Evidence.STATIC)
+    # A text alone, `...` and `pass` do nothing.
+    if all(isinstance(node, ast.Pass) or _is_constant(node) for node in body):
+        return Outcome(Status.FAIL, f"{FOLDER}/{name} holds no code", Evidence.STATIC)
     return Outcome(Status.PASS, f"{FOLDER}/{name} is there", Evidence.STATIC)
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def documented(project: Path, name: str) -> Outcome:

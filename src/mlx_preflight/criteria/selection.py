@@ -19,6 +19,8 @@ from mlx_preflight.result import Outcome
 from mlx_preflight.runner import Context
 
 SELECTED, FALLBACK = "MLX-LM", "axolotl"
+RIVALS = (FALLBACK, "PEFT")
+"""Frameworks of the comparison that the same decision must not select as well."""
 MIN_FACTORS, FACTOR_WORDS = 3, 8
 MIN_STEPS = 2
 
@@ -42,7 +44,10 @@ _STATEMENT = (
     rf"\b{{name}}\b(?:\s+v?[\d.]+)?\s+(?:is|was|has been)\s+(?:therefore\s+|hereby\s+)?{_CHOICE}\b"
     r"|\bwe\s+(?:select|choose|chose|recommend|adopt)(?:ed)?\s+{name}\b"
 )
-_HEDGE = r"\b(?:not|never|if|unless|whether|would|could|might|should|rejected)\b|\?"
+_HEDGE = (
+    r"\b(?:not|never|if|unless|whether|would|could|might|should|rejected|cannot|nobody|no one"
+    r"|false|wrong|untrue|unlikely|claims?)\b|n['\u2019]t\b|\?"
+)
 
 
 def gather(_session: Session, context: Context) -> Evaluated:
@@ -117,7 +122,7 @@ def _statement(document: Document) -> Outcome:
     sentence = stated(section, SELECTED)
     if not sentence:
         return failed(f"'{section.title}' does not say that {SELECTED} is selected")
-    rival = stated(section, FALLBACK)
+    rival = next(filter(None, (stated(section, name) for name in RIVALS)), "")
     if rival:
         return failed(f"'{section.title}' contradicts itself: {rival!r}")
     problem = sentence_problem(sentence, FACTOR_WORDS)

@@ -33,6 +33,10 @@ MAX_CODE_CHARS = 20_000
 """An answer of 128 tokens has under 1,000 characters; longer nesting could choke the parser."""
 
 
+MAX_REASON = 1_000
+"""Characters of a reason; the code chooses the name and the text of what it raises."""
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
@@ -136,7 +140,9 @@ def _refusal(node: ast.AST) -> str:
             why = "a class pattern, which reads attributes by name"
         case ast.Attribute(attr=name):
             hidden = name.startswith(("__", *_FRAME_ATTRIBUTES)) and name != "__init__"
-            why = f"attribute {name}" if hidden else ""
+            # Python code of its own that real classes hold: an enum's `_convert_` reads modules.
+            held = name.startswith("_") and name.endswith("_") and name != "__init__"
+            why = f"attribute {name}" if hidden or held else ""
         case ast.Name(id=name):
             hidden = name.startswith("__") and name != "__name__"
             why = f"name {name}" if hidden or name in _FORBIDDEN_NAMES else ""
@@ -208,7 +214,7 @@ def _judged(answer: dict[str, Any] | str, examples: Sequence[Mapping[str, Any]])
         return Execution("died", 0, total, answer)
     isolation = answer.get("isolation", {})
     if "error" in answer:
-        return Execution("failed", 0, total, str(answer["error"]), isolation)
+        return Execution("failed", 0, total, str(answer["error"])[:MAX_REASON], isolation)
     calls = answer.get("calls", [])
     if len(calls) != total:
         return Execution("died", 0, total, f"{len(calls)} of {total} examples answered", isolation)
@@ -218,7 +224,7 @@ def _judged(answer: dict[str, Any] | str, examples: Sequence[Mapping[str, Any]])
         for item, call in zip(examples, calls, strict=True)
         if "value" not in call or not same(call["value"], item["expected"])
     ]
-    reason = wrong[0] if wrong else ""
+    reason = wrong[0][:MAX_REASON] if wrong else ""
     return Execution("ran", total - len(wrong), total, reason, isolation)
 
 

@@ -50,13 +50,13 @@ def attempt(action: Any, *arguments: Any) -> bool:
     return True
 
 
-def set_limits(request: dict[str, Any]) -> dict[str, Any]:
+def set_limits(request: dict[str, Any], network: str) -> dict[str, Any]:
     """Set the resource limits, lowest privileges last, and return which ones took effect."""
     cpu, memory = request["cpu_s"], request["memory_bytes"]
     done: dict[str, Any] = {"cpu": attempt(resource.setrlimit, resource.RLIMIT_CPU, (cpu, cpu + 1))}
     attempt(resource.setrlimit, resource.RLIMIT_CORE, (0, 0))
     done["files"] = attempt(resource.setrlimit, resource.RLIMIT_FSIZE, (0, 0))
-    done["network"] = "namespace" if _leave_network() else "audit hook"
+    done["network"] = network
     if os.geteuid() == 0:
         # Root ignores the process limit and may read everything, so stop being root.
         attempt(os.setgroups, [])
@@ -71,18 +71,27 @@ def set_limits(request: dict[str, Any]) -> dict[str, Any]:
     return done
 
 
-def _leave_network() -> bool:
+def leave_network() -> str:
+    """Enter an empty network namespace where the system permits it; return what is in force."""
     if sys.platform != "linux":
-        return False
+        return "audit hook"
     if sys.version_info >= (3, 12):
-        return attempt(os.unshare, CLONE_NEWNET) or attempt(
-            os.unshare, CLONE_NEWUSER | CLONE_NEWNET
-        )
-    # Only here: it must not lie around where another way exists.
-    import ctypes  # noqa: PLC0415
+        unshare = os.unshare
+        left = attempt(unshare, CLONE_NEWNET) or attempt(unshare, CLONE_NEWUSER | CLONE_NEWNET)
+        return "namespace" if left else "audit hook"
+    return start_anew()
 
+
+def start_anew() -> NoReturn:
+    """Enter the namespace by ctypes, and start this program again without it.
+
+    Its functions write to any address and raise no audit event, so none may lie around.
+    """
+    ctypes: Any = __import__("ctypes")
     unshare = ctypes.CDLL(None, use_errno=True).unshare
-    return any(unshare(flags) == 0 for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET))
+    left = any(unshare(flags) == 0 for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET))
+    said = "namespace" if left else "audit hook"
+    os.execv(sys.executable, [*sys.orig_argv, said])  # noqa: S606  (no shell is meant)
 
 
 def proxies(allowed: dict[str, list[str]]) -> dict[str, types.ModuleType]:
@@ -156,6 +165,7 @@ def refuse(event: str, _: tuple[Any, ...]) -> None:
 def main() -> NoReturn:
     """Read the request named on the command line, run it, write one line, and leave."""
     question = Path(sys.argv[1])
+    (network,) = sys.argv[2:] or (leave_network(),)
     request = json.loads(question.read_text(encoding="utf-8"))
     question.unlink()
     # Prints of the code go nowhere; only this descriptor reaches the parent.
@@ -166,7 +176,7 @@ def main() -> NoReturn:
     examples = [json.loads(json.dumps(item)) for item in request["arguments"]]
     space = {"__builtins__": make_builtins(proxies(request["modules"])), "__name__": "answer"}
     sys.setrecursionlimit(1_000)
-    answer: dict[str, Any] = {"isolation": set_limits(request)}
+    answer: dict[str, Any] = {"isolation": set_limits(request, network)}
     try:
         code = compile(request["code"], "<answer>", "exec", dont_inherit=True)
         sys.addaudithook(refuse)

@@ -27,6 +27,9 @@ _KEYS: dict[str, type] = {
     "exit_code": int,
 }
 
+PASSED, FAILED = ("ready_for_integrator", "partial"), ("needs_adapt",)
+"""What a verdict may be where everything required passed, and where not."""
+
 _ROW_KEYS = frozenset(
     ["id", "title", "status", "evidence", "reason", "remedy", "measurements", "session", "required"]
 )
@@ -92,7 +95,22 @@ def read(path: Path) -> dict[str, Any]:
     for row in (*document["rows"], *document["findings"]):
         if not isinstance(row, dict) or set(row) != _ROW_KEYS or row["status"] not in list(Status):
             raise ResultError(f"{path}: a row is damaged", hint="run `nox -s summary`")
+    if problem := _contradiction(document):
+        raise ResultError(f"{path}: {problem}", hint="run `nox -s summary`")
     return document
+
+
+def _contradiction(document: Mapping[str, Any]) -> str:
+    """Return where a report says better of a run than its rows do, or an empty text."""
+    worst = Status.worst([Status(row["status"]) for row in document["rows"] if row["required"]])
+    passed = worst is Status.PASS
+    if document["status"] != worst.value:
+        return f"status {document['status']!r} contradicts its rows, which are {worst.value}"
+    if (document["exit_code"] == 0) is not passed:
+        return f"exit code {document['exit_code']} contradicts status {worst.value}"
+    if document["verdict"] not in (PASSED if passed else FAILED):
+        return f"verdict {document['verdict']!r} contradicts status {worst.value}"
+    return ""
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -152,29 +152,24 @@ def _read(path: Path) -> str:
         raise HandoffError(f"{path.name}: unreadable: {error}") from error
 
 
-def _mode(path: Path) -> int:
-    """Return the permissions of an existing file that its owner may write, or a new file's.
+def _respect(path: Path) -> None:
+    """Refuse an existing file that its owner may not write.
 
     Replacing and root would both get past a read-only file; that mark is a person's wish.
     """
-    if not path.exists():
-        return 0o644
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & stat.S_IWUSR or not path.is_file():
+    if path.exists() and not (path.is_file() and path.stat().st_mode & stat.S_IWUSR):
         raise HandoffError(
             f"{path.name}: read-only, or not a file", hint=f"chmod u+w {path.name}, or move it away"
         )
-    return mode
 
 
 def _replace(path: Path, text: str) -> None:
-    mode = _mode(path)
+    _respect(path)
     result.write_text(path, text)
-    path.chmod(mode)
 
 
 def _append(path: Path, text: str) -> None:
-    _mode(path)
+    _respect(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # One write in append mode: a line that another tool appends meanwhile is not lost.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mlx_preflight.plan import Session
@@ -58,41 +60,9 @@ def _judge(facts: Facts, gate: str) -> Outcome:
     return Outcome(Status.PASS, reason, measurements=measured)
 
 
-def self_1(facts: Facts) -> Outcome:
-    """Gate 1 can fail."""
-    return _judge(facts, proof.GATES[0])
-
-
-def self_2(facts: Facts) -> Outcome:
-    """Gate 2 can fail."""
-    return _judge(facts, proof.GATES[1])
-
-
-def self_3(facts: Facts) -> Outcome:
-    """Gate 3 can fail."""
-    return _judge(facts, proof.GATES[2])
-
-
-def self_4(facts: Facts) -> Outcome:
-    """Gate 4 can fail."""
-    return _judge(facts, proof.GATES[3])
-
-
-def self_5(facts: Facts) -> Outcome:
-    """Gate 5 can fail."""
-    return _judge(facts, proof.GATES[4])
-
-
-def self_6(facts: Facts) -> Outcome:
-    """Gate 6 can fail."""
-    return _judge(facts, proof.GATES[5])
-
-
-def self_7(facts: Facts) -> Outcome:
-    """Gate 7 can fail."""
-    return _judge(facts, proof.GATES[6])
-
-
-def self_8(facts: Facts) -> Outcome:
-    """Gate 8 can fail."""
-    return _judge(facts, proof.GATES[7])
+def __getattr__(name: str) -> Callable[[Facts], Outcome]:
+    """Return the check of one gate, such as `self_1`: a new gate has one with its row."""
+    for number, gate in enumerate(proof.GATES, 1):
+        if name == f"self_{number}":
+            return partial(_judge, gate=gate)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -141,13 +141,14 @@ def test_an_absent_hub_model_is_blocked_with_its_command(absent: runner.Context)
 
 
 def test_scripts_must_exist_parse_and_be_documented(ac4: Any, tmp_path: Path) -> None:
-    """A missing or broken script and a missing document fail."""
+    """A missing, broken or empty script and a missing document fail."""
     context = dataclasses.replace(ac4.context, project=tmp_path)
     facts = dataclasses.replace(ac4, context=context)
     assert loading.ac4_1(facts).status is Status.FAIL
     assert loading.ac4_6(facts).status is Status.FAIL
     (tmp_path / "scripts/training").mkdir(parents=True)
-    (tmp_path / "scripts/training/load_model_test.py").write_text("def (")
-    outcome = loading.ac4_1(facts)
-    assert outcome.status is Status.FAIL
-    assert outcome.evidence is Evidence.STATIC
+    for broken in ("def (", "", '"""Load the model."""\n\npass\n'):
+        (tmp_path / "scripts/training/load_model_test.py").write_text(broken)
+        outcome = loading.ac4_1(facts)
+        assert outcome.status is Status.FAIL
+        assert outcome.evidence is Evidence.STATIC

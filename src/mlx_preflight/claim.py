@@ -1,7 +1,8 @@
 """Claim a project for one run, for as long as the run itself lives.
 
-The claim is an open file that the run inherits: a server that is killed lets go of its own
-copy only, so no other server starts a second run beside one that is still at work.
+The claim is an open file that a run may inherit: a server that is killed lets go of its own
+copy only, so no other server starts a second run beside one that is still at work. Standard
+library only: the noxfile takes one before anything is installed.
 """
 
 from __future__ import annotations
