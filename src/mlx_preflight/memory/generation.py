@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.settings import QUANTIZED_START, Settings
 from mlx_preflight.memory.simulation import Step
 from mlx_preflight.memory.trace import export, fill, kernels, leaves
 
 PREFILL_TOKENS = 2048
 """mlx_lm/generate.py 0.32, `prefill_step_size`."""
-
-QUANTIZED_START = 5000
-"""mlx_lm/generate.py 0.32, `DEFAULT_QUANTIZED_KV_START`: tokens before the cache is quantized."""
 
 KV_GROUP = 64
 """mlx_lm/generate.py 0.32, `kv_group_size`."""
@@ -31,10 +28,13 @@ def steps(model: Any, settings: Settings) -> list[Step]:
 
     model.eval()
     run = _Run(model, make_prompt_cache(model), settings)
-    ahead = max(settings.prompt_tokens - 1, 0)
-    chunks = [PREFILL_TOKENS] * (ahead // PREFILL_TOKENS)
-    chunks += [ahead % PREFILL_TOKENS] if ahead % PREFILL_TOKENS else []
+    whole, rest = divmod(max(settings.prompt_tokens - 1, 0), PREFILL_TOKENS)
+    chunks = [PREFILL_TOKENS] * min(whole, 4) + [rest] * (rest > 0)
+    # One evaluation of all that lies between leaves the cache as many evaluations do.
+    between = max(whole - 4, 0) * PREFILL_TOKENS
     for index, tokens in enumerate(chunks):
+        if index == 1:
+            run.advance(between, traced=False, sample=False)
         traced = index == 0 or index >= len(chunks) - 2
         run.advance(tokens, traced=traced, sample=False)
     run.advance(1, traced=True, sample=True)
