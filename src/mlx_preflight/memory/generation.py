@@ -38,16 +38,21 @@ def steps(model: Any, settings: Settings) -> list[Step]:
         traced = index == 0 or index >= len(chunks) - 2
         run.advance(tokens, traced=traced, sample=False)
     run.advance(1, traced=True, sample=True)
-    left = settings.generate_tokens
-    if left >= CACHE_STEP:
-        whole = left // CACHE_STEP * CACHE_STEP
-        run.advance(whole - 1, traced=False, sample=False)
-        left -= whole - 1
-    if left > 0:
-        # One evaluation of many tokens leaves the cache as many evaluations of one do.
-        run.advance(left - 1, traced=False, sample=False)
-        run.advance(1, traced=True, sample=True)
+    _answer(run, settings)
     return run.found
+
+
+def _answer(run: _Run, settings: Settings) -> None:
+    """Trace the last token for which the cache grows, or the last one where it does not."""
+    last = settings.prompt_tokens + settings.generate_tokens - 1
+    grown = last // CACHE_STEP * CACHE_STEP
+    target = grown if grown >= run.seen else last
+    # From a whole number of steps on, one evaluation of many tokens leaves the cache as many
+    # evaluations of one do; from elsewhere it would grow to an odd length.
+    whole = -(-run.seen // CACHE_STEP) * CACHE_STEP
+    run.advance(min(whole, target) - run.seen, traced=False, sample=False)
+    run.advance(target - run.seen, traced=False, sample=False)
+    run.advance(int(target == run.seen and settings.generate_tokens > 0), traced=True, sample=True)
 
 
 class _Run:

@@ -124,7 +124,8 @@ def _interval(
 ) -> tuple[int, int, list[str]]:
     """Return the ends of the interval and what made it wider."""
     warnings = list(_unchecked())
-    under, over = rules.ERROR[settings.backend]
+    shares = rules.GENERATION_ERROR if settings.inference else rules.ERROR
+    under, over = shares[settings.backend]
     for _ in warnings:
         under, over = under * rules.WIDER, over * rules.WIDER
     if subject.untraced_bytes:
