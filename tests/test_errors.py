@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 from mlx_preflight import errors
 
@@ -20,3 +22,12 @@ def test_the_hint_is_kept_beside_the_message() -> None:
     """The message says what failed, the hint what to do."""
     error = errors.PreflightError("no weights", hint="download them")
     assert (str(error), error.hint) == ("no weights", "download them")
+
+
+def test_no_terminal_obeys_what_a_message_quotes() -> None:
+    """An escape sequence in a name reaches stderr as a mark."""
+    command = [sys.executable, "-m", "mlx_preflight", "download", "a\x1b[31mb/c"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "is not a hub id" in done.stderr
+    assert "\x1b" not in done.stderr

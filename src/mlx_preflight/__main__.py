@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from mlx_preflight.errors import PreflightError
+from mlx_preflight.errors import PreflightError, harmless
 
 
 def main() -> None:
@@ -22,9 +22,9 @@ def main() -> None:
 
         code = app(standalone_mode=False)
     except PreflightError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {harmless(str(error))}", file=sys.stderr)
         if error.hint:
-            print(f"  try: {error.hint}", file=sys.stderr)
+            print(f"  try: {harmless(error.hint)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted; the results written so far are kept", file=sys.stderr)

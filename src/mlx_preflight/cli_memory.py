@@ -144,7 +144,7 @@ def measure(
 
     Without weights of the model on this machine they are random: their memory is the same.
     """
-    from mlx_preflight.memory import calibration
+    from mlx_preflight.memory import calibration, quantization
     from mlx_preflight.memory import measure as measuring
     from mlx_preflight.memory.predict import predict
 
@@ -154,6 +154,15 @@ def measure(
     here = calibration.backend()
     if settings.backend != here:
         raise EstimateError("backend", settings.backend, f"{here}, the one of this machine")
+    weights = None if random_weights else source.folder
+    stored = quantization.stored(source.config)
+    if weights is not None and stored is not None and not stored.fits(settings):
+        raise EstimateError(
+            "bits",
+            settings.bits,
+            f"{stored.bits} in groups of {stored.group_size}, as the weights are stored",
+            hint="add --random-weights",
+        )
     with progress(f"measuring {source.name}", quiet=as_json):
         predicted = predict(source.config, settings)
         found = measuring.measure(
@@ -162,17 +171,16 @@ def measure(
             steps=steps,
             timeout_s=timeout_s,
             memory_limit_bytes=_bytes(memory_limit_gb, "memory-limit-gb"),
-            weights=None if random_weights else source.folder,
+            weights=weights,
         )
     if as_json:
-        weights = "random" if random_weights or source.folder is None else str(source.folder)
         print_json(
             {
                 **dataclasses.asdict(found),
                 "predicted_bytes": predicted.peak_bytes,
                 "settings": dataclasses.asdict(settings),
                 "model": source.name,
-                "weights": weights,
+                "weights": "random" if weights is None else str(weights),
             }
         )
     else:
@@ -249,7 +257,7 @@ def _bytes(size_gb: float | None, name: str = "budget-gb") -> int | None:
     if size_gb is None:
         return None
     if not 0 < size_gb < 1e6:  # noqa: PLR2004  (a petabyte; also refuses nan)
-        raise EstimateError(name, size_gb, "a number of GB above 0")
+        raise EstimateError(name, size_gb, "a number of GB above 0 and below a million")
     return int(size_gb * 1e9)
 
 

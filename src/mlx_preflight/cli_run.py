@@ -60,13 +60,14 @@ TRAINING = (
 
 def read(model: str, given: dict[str, Any]) -> tuple[Source, Settings]:
     """Return the model and the run that a command line asks for."""
-    from mlx_preflight.memory import source
-    from mlx_preflight.memory.settings import Settings
+    from mlx_preflight.memory import quantization, source
+    from mlx_preflight.memory.settings import Settings, dtype_of
 
     found = source.find(model)
-    stored = found.config.get("quantization")
-    stored = stored if isinstance(stored, dict) else {}
-    bits = given["bits"] if given["bits"] is not None else stored.get("bits", 4)
+    stored = quantization.stored(found.config)
+    default = stored.bits if stored else 4
+    bits = default if given["bits"] is None else given["bits"]
+    group = stored.group_size if stored and bits == stored.bits else 64
     if given["backend"] is None:
         from mlx_preflight.memory import calibration
 
@@ -76,10 +77,9 @@ def read(model: str, given: dict[str, Any]) -> tuple[Source, Settings]:
     chosen = {name: value for name, value in given.items() if name in names}
     chosen |= {
         "bits": None if bits == UNQUANTIZED else bits,
-        "group_size": given["group_size"] or stored.get("group_size", 64),
-        "dtype": given["dtype"]
-        or str(found.config.get("dtype") or found.config.get("torch_dtype") or "bfloat16"),
-        "keys": tuple(key.strip() for key in keys.split(",")) if keys else None,
+        "group_size": group if given["group_size"] is None else given["group_size"],
+        "dtype": dtype_of(found.config) if given["dtype"] is None else given["dtype"],
+        "keys": None if keys is None else tuple(key.strip() for key in keys.split(",")),
     }
     return found, Settings(**chosen)
 

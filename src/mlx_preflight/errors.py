@@ -6,6 +6,20 @@ the hint says what to do. `main()` catches the base class and nothing else.
 
 from __future__ import annotations
 
+import unicodedata
+
+
+def harmless(text: str) -> str:
+    """Return a text that no terminal obeys: without control characters, line breaks kept."""
+    return "".join(
+        (
+            char
+            if char == "\n" or unicodedata.category(char)[0] != "C"
+            else "\N{REPLACEMENT CHARACTER}"
+        )
+        for char in text
+    )
+
 
 class PreflightError(Exception):
     """Report a condition that a user can act on.

@@ -29,6 +29,7 @@ class Hub(ThreadingHTTPServer):
         cut: Close the connection after so many bytes of a weights file, once.
         stall: Seconds to wait in the middle of a weights file, once.
         lie: Name a wrong digest for weights.
+        listed_only: Name of a file that the tree lists and nothing serves.
         ranges: Range headers seen.
         requests: Paths seen.
     """
@@ -44,6 +45,7 @@ class Hub(ThreadingHTTPServer):
         self.cut: int | None = None
         self.stall = 0.0
         self.lie = False
+        self.listed_only = ""
         self.ranges: list[str] = []
         self.requests: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -99,7 +101,9 @@ class Handler(BaseHTTPRequestHandler):
             extra = {"X-Error-Code": headers[code]} if code in headers else {}
             self.send_json(code, {"error": "refused"}, extra)
         elif "/tree/" in path:
-            self.send_json(200, [self.server.entry(name) for name in sorted(self.server.files)])
+            rows = [self.server.entry(name) for name in sorted(self.server.files)]
+            absent = [{**rows[0], "path": self.server.listed_only}]
+            self.send_json(200, rows + absent * bool(self.server.listed_only))
         else:
             siblings = [{"rfilename": name} for name in sorted(self.server.files)]
             info = {"id": REPO, "modelId": REPO, "sha": self.server.commit, "siblings": siblings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hub import loopback
 
+from mlx_preflight.model.hub import refused
 from mlx_preflight.model.location import EMBEDDED_FOLDER
 
 if TYPE_CHECKING:
@@ -96,6 +98,25 @@ def test_a_refusal_is_blocked_with_its_own_step(
     assert hint in done.stderr
     assert "Traceback" not in done.stderr
     assert "secretsecret" not in done.stdout + done.stderr
+
+
+def test_a_full_disk_names_the_disk() -> None:
+    """Not the connection, which is what most other errors of the client are about."""
+    error = OSError(errno.ENOSPC, "No space left on device")
+    blocked = refused(loopback.REPO, None, error)
+    assert "No space left" in str(blocked)
+    assert "free disk space" in blocked.hint
+
+
+@pytest.mark.slow
+def test_a_file_that_is_listed_but_not_there_is_named_as_such(
+    hub: loopback.Hub, tmp_path: Path
+) -> None:
+    """The connection is not to blame."""
+    hub.listed_only = "extra.json"
+    done = fetch(hub, tmp_path / "home")
+    assert done.returncode == 3
+    assert "does not hold" in done.stderr
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from memory.models import qwen, small
 
 from mlx_preflight.errors import UsageError
+from mlx_preflight.memory import subjects
 from mlx_preflight.memory.breakdown import CATEGORIES
 from mlx_preflight.memory.measure import measure
 from mlx_preflight.memory.predict import Prediction, predict
@@ -145,6 +146,26 @@ def test_a_longer_answer_grows_the_cache(backend: str) -> None:
     adds_up(long)
     assert long.breakdown_bytes["KV cache"] > 4 * short.breakdown_bytes["KV cache"] > 0
     assert short.trainable_parameters == 0
+
+
+@pytest.mark.parametrize(("prompt", "grown"), [(5, 1024), (255, 1024), (256, 1024), (257, 1280)])
+def test_the_last_growth_of_the_cache_is_traced(prompt: int, grown: int) -> None:
+    """The cache grows by whole steps, wherever the prompt ended; old and new live together."""
+    settings = small(inference=True, prompt_tokens=prompt, generate_tokens=1024)
+    step = subjects.build(qwen(), settings).steps[-1]
+    labels = step.graph.labels
+    before = {step.graph.shapes[item][2] for item, name in labels.items() if name == "KV cache"}
+    after = {step.graph.shapes[item][2] for item in step.outputs}
+    assert (before, after, step.keys) == ({grown}, {grown + 256}, grown + 1)
+
+
+@pytest.mark.slow
+def test_a_real_answer_peaks_where_its_cache_grew() -> None:
+    """After a short prompt, the last growth of the cache is the peak."""
+    config, settings = qwen(), small(inference=True, prompt_tokens=5, generate_tokens=1100)
+    found = predict(config, settings)
+    measured = measure(config, settings, timeout_s=120)
+    assert found.peak_low_bytes <= measured.peak_bytes <= found.peak_high_bytes
 
 
 @pytest.mark.parametrize(("prompt", "smaller"), [(4000, False), (9000, True)])

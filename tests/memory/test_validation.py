@@ -49,6 +49,32 @@ MOE: dict[str, Any] = {
         ({}, {"max_seq_length": 1}, "max_seq_length", "at least 2"),
         ({}, {"keys": ()}, "keys", "every linear"),
         ({}, {"keys": ("self_attn.q_porj",)}, "keys", "self_attn.q_proj"),
+        ({}, {"keys": ("mlp",)}, "keys", "mlp.up_proj"),
+        ({}, {"keys": ("input_layernorm",)}, "keys", "self_attn.q_proj"),
+        ({}, {"keys": ("",)}, "keys", "self_attn.q_proj"),
+        ({}, {"num_layers": 0}, "num_layers", "at least 1"),
+        ({}, {"batch_size": 10**9}, "batch_size", "at most 65536"),
+        ({}, {"max_seq_length": 10**10}, "max_seq_length", "at most 16777216"),
+        ({}, {"rank": 3 * 10**9}, "rank", "at most 65536"),
+        ({}, {"inference": True, "prompt_tokens": 10**9}, "prompt_tokens", "at most"),
+        ({}, {"grad_accumulation_steps": 10**9}, "grad_accumulation_steps", "at most"),
+        (
+            {"num_attention_heads": 4},
+            {"inference": True, "kv_bits": 4, "prompt_tokens": 6000},
+            "kv_bits",
+            "head_dim 32",
+        ),
+        ({"hidden_size": 10**9}, {}, "hidden_size", "at most"),
+        ({"num_hidden_layers": 10**6}, {}, "num_hidden_layers", "at most 1000"),
+        ({"vocab_size": 10**12}, {}, "vocab_size", "at most"),
+        ({"model_type": ["qwen2"]}, {}, "model_type", "a name"),
+        ({"model_type": "base"}, {}, "model_type", "an architecture"),
+        ({"text_config": "x"}, {}, "text_config", "an object"),
+        ({"tie_word_embeddings": "no"}, {}, "tie_word_embeddings", "true or false"),
+        ({"rope_theta": -5}, {}, "rope_theta", "above 0"),
+        ({"num_experts": -4}, {}, "num_experts", "0 to"),
+        ({"model_file": "model.py"}, {}, "model_file", "never run"),
+        ({"rope_theta": "x"}, {}, "rope_theta", "above 0"),
         ({"model_type": "gemma3_text", "sliding_window_pattern": 6}, {}, "config.json", "range"),
     ],
 )
@@ -62,6 +88,46 @@ def test_bad_input_names_field_value_and_choice(
     assert part in caught.value.allowed
     assert field in str(caught.value)
     assert repr(caught.value.value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["hidden_size", "num_attention_heads", "num_key_value_heads", "vocab_size"]
+)
+def test_a_field_that_is_null_is_refused_by_name(name: str) -> None:
+    """No value is as little as a field that is not there."""
+    with pytest.raises(EstimateError, match=f"{name} is None"):
+        predict({**qwen(), name: None}, small())
+
+
+def test_a_model_that_cannot_run_here_is_no_traceback() -> None:
+    """What mlx_lm says stands in the message, without the bindings' list of arguments."""
+    with pytest.raises(EstimateError, match="No Metal back-end") as caught:
+        predict(qwen(model_type="bitnet"), small(inference=True, prompt_tokens=9))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_text_and_images_is_estimated_without_the_images() -> None:
+    """Its config keeps the fields inside and may leave out the vocabulary."""
+    text = {
+        "model_type": "gemma3_text",
+        "hidden_size": 128,
+        "num_hidden_layers": 2,
+        "intermediate_size": 256,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "sliding_window_pattern": 2,
+    }
+    config = {"model_type": "gemma3", "text_config": text, "vision_config": {"hidden_size": 8}}
+    found = predict(config, small(bits=4))
+    assert any("vision_config: left out" in text for text in found.warnings)
+    # One row of 64 logits of Gemma 3's own vocabulary, in float32.
+    assert found.breakdown_bytes["logits and loss"] >= 64 * 262_208 * 4
+
+
+def test_a_cache_too_short_to_be_quantized_is_named() -> None:
+    """mlx_lm quantizes it only after 5,000 tokens."""
+    run = small(inference=True, prompt_tokens=100, generate_tokens=10, kv_bits=4)
+    assert any("kv_bits changes nothing" in text for text in predict(qwen(), run).warnings)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mlx_preflight.memory import quantization
 from mlx_preflight.memory.settings import Settings
 
 OPTIMIZERS = {
@@ -22,7 +23,6 @@ LORA_SCALE = 20.0
 
 def build(config: Mapping[str, Any], settings: Settings) -> Any:
     """Return the model as `mlx_lm` would load it, without evaluating anything."""
-    import mlx.core as mx  # noqa: PLC0415
     from mlx_lm.utils import _get_classes  # noqa: PLC0415
 
     model_class, args_class = _get_classes(dict(config))
@@ -31,37 +31,22 @@ def build(config: Mapping[str, Any], settings: Settings) -> Any:
         # mlx_lm/models/gemma3_text.py ties the head when it loads weights without one.
         model.tie_word_embeddings = True
         model.pop("lm_head")
-    dtype = getattr(mx, settings.dtype)
-    model.update(_cast(model.parameters(), dtype))
-    if settings.bits:
-        quantize(model, settings)
+    cast(model, settings)
+    quantization.quantize(model, config, settings)
     return model
 
 
-def _cast(parameters: Any, dtype: Any) -> Any:
+def cast(model: Any, settings: Settings) -> None:
+    """Give everything that is a floating number the type of the settings."""
     import mlx.core as mx  # noqa: PLC0415
     from mlx.utils import tree_map  # noqa: PLC0415
 
-    def cast(array: Any) -> Any:
+    dtype = getattr(mx, settings.dtype)
+
+    def changed(array: Any) -> Any:
         return array.astype(dtype) if mx.issubdtype(array.dtype, mx.floating) else array
 
-    return tree_map(cast, parameters)
-
-
-def quantize(model: Any, settings: Settings) -> None:
-    """Quantize as `mlx_lm.convert` does: every layer that can be and whose width fits."""
-    from mlx import nn  # noqa: PLC0415
-
-    own = getattr(model, "quant_predicate", None)
-
-    def wanted(path: str, module: Any) -> Any:
-        if not hasattr(module, "to_quantized"):
-            return False
-        if module.weight.shape[-1] % settings.group_size:
-            return False
-        return own(path, module) if own is not None else True
-
-    nn.quantize(model, settings.group_size, settings.bits, class_predicate=wanted)
+    model.update(tree_map(changed, model.parameters()))
 
 
 def adapt(model: Any, settings: Settings) -> None:
@@ -76,6 +61,22 @@ def adapt(model: Any, settings: Settings) -> None:
     model.train()
 
 
+def adaptable(module: Any, *, experts: bool = True) -> bool:
+    """Return whether a module can have adapters (mlx_lm/tuner/utils.py 0.32).
+
+    Args:
+        module: Part of a model, quantized or not.
+        experts: Whether the layers of a mixture of experts count.
+    """
+    from mlx import nn  # noqa: PLC0415
+    from mlx_lm.models import switch_layers  # noqa: PLC0415
+
+    kinds = [nn.Linear, nn.QuantizedLinear, nn.Embedding, nn.QuantizedEmbedding]
+    if experts:
+        kinds += [switch_layers.SwitchLinear, switch_layers.QuantizedSwitchLinear]
+    return isinstance(module, tuple(kinds)) or hasattr(module, "to_lora")
+
+
 def optimizer(model: Any, settings: Settings, *, initialised: bool = True) -> Any:
     """Return the optimizer with its state for the trainable parameters."""
     from mlx import optimizers  # noqa: PLC0415
@@ -86,6 +87,8 @@ def optimizer(model: Any, settings: Settings, *, initialised: bool = True) -> An
     return made
 
 
-def vocabulary(config: Mapping[str, Any]) -> int:
-    """Return the width of the logits; multimodal configs keep it in `text_config`."""
-    return int({**config.get("text_config", {}), **config}["vocab_size"])
+def vocabulary(model: Any) -> int:
+    """Return the width of the logits, which a config need not hold; nothing is evaluated."""
+    import mlx.core as mx  # noqa: PLC0415
+
+    return int(model(mx.zeros((1, 1), mx.int32)).shape[-1])

@@ -80,6 +80,12 @@ class _Categories:
         self._vocabulary = vocabulary
         self._trainable = trainable
         self._fixed = {**found.graph.labels, **found.step.outputs}
+        # A cache that grows is copied into an array of its new shape, which then becomes it.
+        self._cached = {
+            found.graph.shapes[array]
+            for array, label in found.step.outputs.items()
+            if label == "KV cache"
+        }
         self._place = {
             out: place
             for place, index in enumerate(found.order)
@@ -112,6 +118,8 @@ class _Categories:
             and shape[-2:] == (step.queries, step.keys)
         ):
             return "attention scores"
+        if shape in self._cached:
+            return "KV cache"
         place = self._place.get(array)
         if place is None:
             return "temporaries"

@@ -15,7 +15,7 @@ from typing import Any
 
 from mlx_preflight import isolate
 from mlx_preflight.memory import measure, predict
-from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.settings import Settings, dtype_of
 from mlx_preflight.model.exchange import TrainingReport
 
 WORST_SHARE = 0.10
@@ -81,13 +81,9 @@ def settings_of(config: Mapping[str, Any], run: TrainingReport) -> Settings:
         rank=run.rank,
         bits=run.bits or None,
         group_size=run.group_size,
-        dtype=_dtype(config),
+        dtype=dtype_of(config),
         backend=backend(),
     )
-
-
-def _dtype(config: Mapping[str, Any]) -> str:
-    return str(config.get("dtype") or config.get("torch_dtype") or "bfloat16")
 
 
 def calibrate(folder: Path, *, timeout_s: float) -> tuple[Point, ...]:
@@ -109,7 +105,7 @@ def calibrate(folder: Path, *, timeout_s: float) -> tuple[Point, ...]:
         return Point(name, predicted[name], found.peak_bytes)
 
     settings = {
-        name: dataclasses.replace(item, backend=here, dtype=_dtype(config))
+        name: dataclasses.replace(item, backend=here, dtype=dtype_of(config))
         for name, item in POINTS.items()
     }
     predicted = {name: predict.predict(config, item).peak_bytes for name, item in settings.items()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx_preflight.errors import EstimateError
+from mlx_preflight.memory import quantization
 from mlx_preflight.memory.predict import Prediction, predict
 from mlx_preflight.memory.settings import Settings
 
@@ -100,6 +101,8 @@ def fit(
         EstimateError: An unknown name in `keep`, a budget of zero, or settings that cannot be.
     """
     _check(keep, budget_bytes)
+    if quantization.stored(config) is not None:
+        keep = (*keep, "bits")  # mlx_lm converts no weights that are quantized already
     seen: dict[Settings, Prediction] = {}
 
     def ask(settings: Settings) -> Prediction:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.settings import QUANTIZED_START, Settings
 from mlx_preflight.memory.simulation import Step
 from mlx_preflight.memory.trace import export, fill, kernels, leaves
 
 PREFILL_TOKENS = 2048
 """mlx_lm/generate.py 0.32, `prefill_step_size`."""
-
-QUANTIZED_START = 5000
-"""mlx_lm/generate.py 0.32, `DEFAULT_QUANTIZED_KV_START`: tokens before the cache is quantized."""
 
 KV_GROUP = 64
 """mlx_lm/generate.py 0.32, `kv_group_size`."""
@@ -31,23 +28,31 @@ def steps(model: Any, settings: Settings) -> list[Step]:
 
     model.eval()
     run = _Run(model, make_prompt_cache(model), settings)
-    ahead = max(settings.prompt_tokens - 1, 0)
-    chunks = [PREFILL_TOKENS] * (ahead // PREFILL_TOKENS)
-    chunks += [ahead % PREFILL_TOKENS] if ahead % PREFILL_TOKENS else []
+    whole, rest = divmod(max(settings.prompt_tokens - 1, 0), PREFILL_TOKENS)
+    chunks = [PREFILL_TOKENS] * min(whole, 4) + [rest] * (rest > 0)
+    # One evaluation of all that lies between leaves the cache as many evaluations do.
+    between = max(whole - 4, 0) * PREFILL_TOKENS
     for index, tokens in enumerate(chunks):
+        if index == 1:
+            run.advance(between, traced=False, sample=False)
         traced = index == 0 or index >= len(chunks) - 2
         run.advance(tokens, traced=traced, sample=False)
     run.advance(1, traced=True, sample=True)
-    left = settings.generate_tokens
-    if left >= CACHE_STEP:
-        whole = left // CACHE_STEP * CACHE_STEP
-        run.advance(whole - 1, traced=False, sample=False)
-        left -= whole - 1
-    if left > 0:
-        # One evaluation of many tokens leaves the cache as many evaluations of one do.
-        run.advance(left - 1, traced=False, sample=False)
-        run.advance(1, traced=True, sample=True)
+    _answer(run, settings)
     return run.found
+
+
+def _answer(run: _Run, settings: Settings) -> None:
+    """Trace the last token for which the cache grows, or the last one where it does not."""
+    last = settings.prompt_tokens + settings.generate_tokens - 1
+    grown = last // CACHE_STEP * CACHE_STEP
+    target = grown if grown >= run.seen else last
+    # From a whole number of steps on, one evaluation of many tokens leaves the cache as many
+    # evaluations of one do; from elsewhere it would grow to an odd length.
+    whole = -(-run.seen // CACHE_STEP) * CACHE_STEP
+    run.advance(min(whole, target) - run.seen, traced=False, sample=False)
+    run.advance(target - run.seen, traced=False, sample=False)
+    run.advance(int(target == run.seen and settings.generate_tokens > 0), traced=True, sample=True)
 
 
 class _Run:

@@ -66,14 +66,15 @@ def _model(job: dict[str, Any], settings: Settings) -> Any:
     """Return the evaluated model, of real weights when the job names a folder."""
     import mlx.core as mx  # noqa: PLC0415
 
-    from mlx_preflight.memory import architecture  # noqa: PLC0415
+    from mlx_preflight.memory import architecture, quantization  # noqa: PLC0415
 
     if job["weights"]:
         from mlx_lm.utils import load_model  # noqa: PLC0415
 
         model, _ = load_model(Path(job["weights"]))
-        if settings.bits and "quantization" not in job["config"]:
-            architecture.quantize(model, settings)
+        architecture.cast(model, settings)
+        if quantization.stored(job["config"]) is None:
+            quantization.quantize(model, job["config"], settings)
     else:
         model = architecture.build(job["config"], settings)
     mx.eval(model.parameters())
@@ -89,7 +90,7 @@ def _train(job: dict[str, Any], settings: Settings, model: Any) -> dict[str, Any
     architecture.adapt(model, settings)
     optimizer = architecture.optimizer(model, settings, initialised=False)
     mx.eval(model.parameters())
-    vocabulary = int(job["config"]["vocab_size"])
+    vocabulary = architecture.vocabulary(model)
     row = [(7 * i + 3) % vocabulary for i in range(settings.max_seq_length)]
     seconds: list[float] = []
 
@@ -120,11 +121,13 @@ def _train(job: dict[str, Any], settings: Settings, model: Any) -> dict[str, Any
     return _answer(before, seconds, tokens)
 
 
-def _generate(job: dict[str, Any], settings: Settings, model: Any) -> dict[str, Any]:
+def _generate(_: dict[str, Any], settings: Settings, model: Any) -> dict[str, Any]:
     import mlx.core as mx  # noqa: PLC0415
     from mlx_lm.generate import generate_step  # noqa: PLC0415
 
-    vocabulary = int(job["config"]["vocab_size"])
+    from mlx_preflight.memory import architecture  # noqa: PLC0415
+
+    vocabulary = architecture.vocabulary(model)
     prompt = mx.array([(7 * i + 3) % vocabulary for i in range(settings.prompt_tokens)])
     mx.eval(prompt)
     model.eval()

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_preflight.memory import architecture, rules, simulation, subjects, validation
+from mlx_preflight.memory import rules, simulation, subjects, validation
 from mlx_preflight.memory.breakdown import breakdown
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.subjects import Subject
@@ -72,7 +72,7 @@ def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
         with mx.stream(mx.cpu):
             subject = subjects.build(config, settings)
         found = simulation.highest(subject.steps, settings.backend)
-        parts = breakdown(found, architecture.vocabulary(config), subject.trained_shapes)
+        parts = breakdown(found, subject.vocabulary, subject.trained_shapes)
     parts.add("adapters", subject.untraced_bytes)
     peak = found.replay.peak_bytes + subject.untraced_bytes
     low, high, warnings = _interval(parts.peak, found.lowest_bytes, peak, settings, subject)
@@ -124,7 +124,8 @@ def _interval(
 ) -> tuple[int, int, list[str]]:
     """Return the ends of the interval and what made it wider."""
     warnings = list(_unchecked())
-    under, over = rules.ERROR[settings.backend]
+    shares = rules.GENERATION_ERROR if settings.inference else rules.ERROR
+    under, over = shares[settings.backend]
     for _ in warnings:
         under, over = under * rules.WIDER, over * rules.WIDER
     if subject.untraced_bytes:

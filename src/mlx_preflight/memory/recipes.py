@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import EstimateError, UsageError
+from mlx_preflight.memory import quantization
 from mlx_preflight.memory.architecture import LORA_SCALE
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.result import write_text
@@ -97,6 +98,7 @@ def write(
 
     Raises:
         UsageError: A file is there already; nothing is overwritten.
+        EstimateError: Bits that a quantized checkpoint does not have.
         ResultError: The folder cannot be written.
     """
     import yaml  # noqa: PLC0415  (only here)
@@ -104,7 +106,15 @@ def write(
     for name in NAMES:
         if (folder / name).exists():
             raise UsageError(f"{folder / name} exists", hint="name another folder")
-    quantized = "quantization" in config
+    stored = quantization.stored(config)
+    if stored is not None and not stored.fits(settings):
+        raise EstimateError(
+            "bits",
+            settings.bits,
+            f"{stored.bits} in groups of {stored.group_size}, as the checkpoint stores them",
+            hint="name the unquantized model to train it with other bits",
+        )
+    quantized = stored is not None
     lines = [f"# {head}"]
     if not quantized and settings.bits is not None:
         lines += [

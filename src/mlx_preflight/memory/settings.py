@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+QUANTIZED_START = 5000
+"""mlx_lm/generate.py 0.32, `DEFAULT_QUANTIZED_KV_START`: tokens before the cache is quantized."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -56,6 +59,12 @@ class Settings:
         return cls(**{**document, "keys": None if keys is None else tuple(keys)})
 
     @property
+    def quantizes_cache(self) -> bool:
+        """Return whether the cache grows long enough for `kv_bits` to count."""
+        tokens = self.prompt_tokens + self.generate_tokens
+        return self.inference and self.kv_bits is not None and tokens > QUANTIZED_START
+
+    @property
     def row_tokens(self) -> int:
         """Return the width of a batch whose rows reach the limit.
 
@@ -63,6 +72,14 @@ class Settings:
         limit; the last token is only a target.
         """
         return self.max_seq_length
+
+
+def dtype_of(config: Mapping[str, Any]) -> str:
+    """Return the type of a model's unquantized weights; bfloat16 where its config has none."""
+    text = config.get("text_config")
+    parts = [config, text] if isinstance(text, Mapping) else [config]
+    names = (part.get(name) for part in parts for name in ("dtype", "torch_dtype"))
+    return str(next((name for name in names if name), "bfloat16")).removeprefix("torch.")
 
 
 def in_words(settings: Settings) -> str:

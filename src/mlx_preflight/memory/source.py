@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from mlx_preflight.memory import known
 from mlx_preflight.model import files, hub, hub_cache
 from mlx_preflight.model.location import EMBEDDED_FOLDER
 from mlx_preflight.plan import EMBEDDED, suggest
+
+WEIGHTS = "model*.safetensors"
+"""What mlx_lm loads (mlx_lm/utils.py 0.32); adapters and other forms may lie beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def find(model: str) -> Source:
     if path.is_file() or path.is_dir():
         file = path / "config.json" if path.is_dir() else path
         config = files.read_object(file, files.MAX_CONFIG_BYTES)
-        weights = list(file.parent.glob("*.safetensors"))
+        weights = list(file.parent.glob(WEIGHTS))
         size = sum(item.stat().st_size for item in weights) or None
         return Source(model, config, file.parent if weights else None, size, str(file))
     if not hub_cache.is_hub_id(model):
@@ -93,4 +97,4 @@ def _weights_on_the_hub(repository: str, revision: str) -> int | None:
         _, listed = hub.listing(repository, revision, api=HfApi())
     except (BlockedError, CheckpointError):
         return None
-    return sum(item.size for item in listed if item.name.endswith(".safetensors"))
+    return sum(item.size for item in listed if fnmatch(item.name, WEIGHTS))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx_preflight.errors import UntraceableError
-from mlx_preflight.memory import architecture, generation, trace, validation
-from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory import architecture, generation, quantization, trace, validation
+from mlx_preflight.memory.settings import QUANTIZED_START, Settings
 from mlx_preflight.memory.simulation import Step
 
 WITHOUT_EXPERTS = (
@@ -16,8 +16,9 @@ WITHOUT_EXPERTS = (
     "not counted: the interval is wider"
 )
 
-UNEXPORTABLE = "Unable to get state for primitive"
-"""Message of mlx/export.cpp (0.32) for a primitive that cannot be exported."""
+
+EXPERTS = "SegmentedMM"
+"""What the gradient of experts with adapters runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Subject:
         trainable_parameters: Parameters of the adapters.
         trained_shapes: Shapes of the arrays of the adapters.
         weight_bytes: Bytes of the frozen weights.
+        vocabulary: Width of the logits.
         untraced_bytes: Bytes of adapters, their gradients and optimizer state that are not in
             the steps.
         warnings: What was left out, and what the settings do not apply to.
@@ -40,6 +42,7 @@ class Subject:
     trainable_parameters: int
     trained_shapes: set[tuple[int, ...]]
     weight_bytes: int
+    vocabulary: int
     untraced_bytes: int
     warnings: tuple[str, ...]
 
@@ -81,27 +84,31 @@ def _build(config: Mapping[str, Any], settings: Settings) -> Subject:
 
     plain = replace(settings, bits=None)
     model = validation.built(lambda: architecture.build(config, plain), config)
-    warnings = validation.check_quantization(model, settings)
-    if settings.bits:
-        architecture.quantize(model, settings)
+    warnings = [
+        *_left_out(config, settings),
+        *validation.check_quantization(model, config, settings),
+    ]
+    quantization.quantize(model, config, settings)
+    vocabulary = validation.built(lambda: architecture.vocabulary(model), config)
     parameters = int(get_total_parameters(model))
     weight_bytes = sum(array.nbytes for array in trace.leaves(model.parameters()))
     trained: list[Any] = []
     if not settings.inference:
         validation.check_adapters(model, settings)
-        architecture.adapt(model, settings)
+        validation.built(lambda: architecture.adapt(model, settings), config)
         trained = list(trace.leaves(model.trainable_parameters()))
     run = generation.steps if settings.inference else trace.training
     try:
         steps = validation.built(lambda: run(model, settings), config)
     except Exception as error:
         cause = str(error.__cause__ or error)
-        if UNEXPORTABLE not in cause:
+        if validation.UNEXPORTABLE not in cause:
             raise
         primitive = cause.rsplit(" ", 1)[-1]
         raise UntraceableError(
             f"model_type {config['model_type']!r} runs {primitive}, which MLX cannot export",
-            hint="leave the experts out of the LoRA keys, or measure instead",
+            hint="measure instead"
+            + ", or leave the experts out of the LoRA keys" * (primitive == EXPERTS),
         ) from error
     return Subject(
         steps=steps,
@@ -109,20 +116,27 @@ def _build(config: Mapping[str, Any], settings: Settings) -> Subject:
         trainable_parameters=sum(array.size for array in trained),
         trained_shapes={tuple(array.shape) for array in trained},
         weight_bytes=weight_bytes,
+        vocabulary=vocabulary,
         untraced_bytes=0,
         warnings=tuple(warnings),
     )
 
 
+def _left_out(config: Mapping[str, Any], settings: Settings) -> Iterator[str]:
+    """Yield what mlx_lm does not load of the model, or does not do of the settings."""
+    parts = [name for name in ("vision_config", "audio_config") if config.get(name)]
+    if parts:
+        yield f"{' and '.join(parts)}: left out, as mlx_lm loads the language model alone"
+    if settings.inference and settings.kv_bits and not settings.quantizes_cache:
+        least = f"more than {QUANTIZED_START} tokens"
+        yield f"kv_bits changes nothing: mlx_lm quantizes a cache of {least}"
+
+
 def _adaptable(config: Mapping[str, Any], settings: Settings, *, experts: bool) -> set[str]:
     """Return the modules of the blocks that can have adapters."""
-    from mlx import nn  # noqa: PLC0415
-    from mlx_lm.models.switch_layers import SwitchLinear  # noqa: PLC0415
-
-    kinds = (nn.Linear, nn.Embedding, SwitchLinear) if experts else (nn.Linear, nn.Embedding)
     model = architecture.build(config, replace(settings, bits=None))
     modules = (pair for layer in model.layers for pair in layer.named_modules())
-    return {name for name, module in modules if isinstance(module, kinds)}
+    return {name for name, module in modules if architecture.adaptable(module, experts=experts)}
 
 
 def _trainable(config: Mapping[str, Any], settings: Settings) -> tuple[int, int]:

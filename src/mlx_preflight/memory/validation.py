@@ -9,45 +9,54 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlx_preflight.errors import EstimateError
-from mlx_preflight.memory import architecture
+from mlx_preflight.memory import architecture, generation, quantization
 from mlx_preflight.memory.settings import Settings
 
-BITS = (2, 3, 4, 5, 6, 8)
-"""Widths of `mx.quantize` in affine mode (mlx/ops.cpp 0.32)."""
-
-GROUPS = (32, 64, 128)
-"""Group sizes of the same."""
-
 CHOICES: dict[str, tuple[object, ...]] = {
-    "bits": (None, *BITS),
-    "kv_bits": (None, *BITS),
-    "group_size": GROUPS,
+    "bits": (None, *quantization.BITS),
+    "kv_bits": (None, *quantization.BITS),
     "dtype": ("bfloat16", "float16", "float32"),
     "optimizer": tuple(architecture.OPTIMIZERS),
     "backend": ("metal", "cpu", "cuda"),
 }
 
-LEAST = {
-    "batch_size": 1,
-    "max_seq_length": 2,
-    "rank": 1,
-    "grad_accumulation_steps": 1,
-    "prompt_tokens": 1,
-    "generate_tokens": 0,
-}
-"""Smallest values; a row of one token has no target."""
+UNEXPORTABLE = "Unable to get state for primitive"
+"""Message of mlx/export.cpp (0.32) for a primitive that cannot be exported."""
 
-COUNTS = (
-    "hidden_size",
-    "num_hidden_layers",
-    "intermediate_size",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "vocab_size",
-    "max_position_embeddings",
+TOKENS = 2**24
+"""Longest row, far beyond any model's; MLX counts the elements of an axis in 31 bits."""
+
+RANGES = {
+    "batch_size": (1, 2**16),
+    "max_seq_length": (2, TOKENS),
+    "rank": (1, 2**16),
+    "grad_accumulation_steps": (1, 2**16),
+    "prompt_tokens": (1, TOKENS),
+    "generate_tokens": (0, TOKENS),
+}
+"""Smallest and largest values; a row of one token has no target."""
+
+SIZES = {
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 2**12,
+    "num_key_value_heads": 2**12,
+    "head_dim": 2**14,
+    "hidden_size": 2**18,
+    "intermediate_size": 2**20,
+    "vocab_size": 2**24,
+    "max_position_embeddings": 2**31 - 1,
+}
+"""Config fields that are positive integers wherever they appear, and their largest values:
+some ten times the largest of any published model."""
+
+EXPERTS = (
+    *("num_experts", "num_local_experts", "n_routed_experts", "n_shared_experts"),
+    *("num_experts_per_tok", "moe_intermediate_size", "sliding_window"),
 )
-"""Config fields that are positive integers wherever they appear."""
+"""Config fields that are integers, where they are set, and may be zero."""
+
+POSITIVE = ("rms_norm_eps", "rope_theta")
+"""Config fields that are numbers above zero wherever they appear."""
 
 
 def check_settings(settings: Settings) -> None:
@@ -63,12 +72,14 @@ def check_settings(settings: Settings) -> None:
             # None is what the command line calls 16 bits, or what it is not given at all.
             allowed += ["16 for unquantized weights"] if name == "bits" else []
             raise EstimateError(name, value, ", ".join(allowed))
-    for name, least in LEAST.items():
+    for name, (least, most) in RANGES.items():
         value = getattr(settings, name)
-        if not _is_integer(value) or value < least:
-            raise EstimateError(name, value, f"an integer of at least {least}")
-    if not _is_integer(settings.num_layers) or settings.num_layers < -1:
-        raise EstimateError("num_layers", settings.num_layers, "-1 for all blocks, or a count")
+        if not _is_integer(value) or not least <= value <= most:
+            raise EstimateError(name, value, f"an integer of at least {least}, at most {most}")
+    layers = settings.num_layers
+    if not _is_integer(layers) or layers < -1 or layers == 0:
+        # mlx_lm takes 0 as all blocks, which nobody would read in it.
+        raise EstimateError("num_layers", layers, "-1 for all blocks, or a count of at least 1")
     if settings.keys is not None and not settings.keys:
         raise EstimateError("keys", settings.keys, "None for every linear layer, or module names")
 
@@ -86,14 +97,50 @@ def check_config(config: Mapping[str, Any], settings: Settings) -> None:
     kind = config.get("model_type")
     if kind is None:
         raise EstimateError("model_type", None, "the config's architecture, such as qwen2 or llama")
-    inner = {**config, **config.get("text_config", {})}
-    for name in COUNTS:
-        value = inner.get(name)
-        if value is not None and (not _is_integer(value) or value < 1):
-            raise EstimateError(name, value, "a positive integer")
+    if not isinstance(kind, str):
+        raise EstimateError("model_type", kind, "a name, such as qwen2 or llama")
+    if config.get("model_file") is not None:
+        raise EstimateError(
+            "model_file", config["model_file"], "nothing: code of a repository is never run"
+        )
+    text = config.get("text_config") or {}
+    if not isinstance(text, Mapping):
+        raise EstimateError("text_config", text, "an object with the language model's fields")
+    inner = {**config, **text}
+    _check_numbers(inner)
     _check_fields(config)
     _check_heads(inner)
+    _check_cache(inner, settings)
     _check_length(inner, settings)
+    _check_group(config, settings)
+
+
+def _check_numbers(config: Mapping[str, Any]) -> None:
+    """Refuse fields that no model can have, before mlx_lm stumbles over them."""
+    for name, most in SIZES.items():
+        value = config.get(name)
+        if value is not None and (not _is_integer(value) or not 1 <= value <= most):
+            raise EstimateError(name, value, f"a positive integer of at most {most}")
+    for name in EXPERTS:
+        value = config.get(name)
+        if value is not None and (not _is_integer(value) or not 0 <= value <= SIZES["vocab_size"]):
+            raise EstimateError(name, value, f"an integer of 0 to {SIZES['vocab_size']}")
+    for name in POSITIVE:
+        value = config.get(name)
+        if value is not None and (not isinstance(value, int | float) or not value > 0):
+            raise EstimateError(name, value, "a number above 0")
+    tied = config.get("tie_word_embeddings")
+    if not isinstance(tied, bool | None):
+        raise EstimateError("tie_word_embeddings", tied, "true or false")
+
+
+def _check_group(config: Mapping[str, Any], settings: Settings) -> None:
+    stored = quantization.stored(config)
+    if stored is not None and stored.fits(settings):
+        return
+    if settings.group_size not in quantization.GROUPS:
+        allowed = ", ".join(map(str, quantization.GROUPS))
+        raise EstimateError("group_size", settings.group_size, allowed)
 
 
 def _check_fields(config: Mapping[str, Any]) -> None:
@@ -104,14 +151,17 @@ def _check_fields(config: Mapping[str, Any]) -> None:
     kind = config["model_type"]
     try:
         _, arguments = _get_classes(dict(config))
-    except ValueError as error:
-        known = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
+    except (ValueError, AttributeError) as error:
+        # An AttributeError is a module of mlx_lm that holds no architecture, such as `base`.
+        names = {module.name for module in pkgutil.iter_modules(models.__path__)}
+        known = sorted(names - {kind})
         close = difflib.get_close_matches(str(kind), known) or ["qwen2", "llama", "gemma2"]
         raise EstimateError(
             "model_type", kind, f"an architecture of mlx_lm, such as {', '.join(close)}"
         ) from error
     for name, parameter in inspect.signature(arguments).parameters.items():
-        if parameter.default is inspect.Parameter.empty and name not in config:
+        absent = name not in config or (name in SIZES and config[name] is None)
+        if parameter.default is inspect.Parameter.empty and absent:
             raise EstimateError(name, None, f"a value; a {kind} model cannot be built without it")
 
 
@@ -128,6 +178,17 @@ def _check_heads(config: Mapping[str, Any]) -> None:
         )
 
 
+def _check_cache(config: Mapping[str, Any], settings: Settings) -> None:
+    """Refuse a quantized cache where a head does not fill whole groups."""
+    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    width = config.get("head_dim") or (hidden // heads if hidden and heads else None)
+    if settings.quantizes_cache and width and width % generation.KV_GROUP:
+        groups = f"the cache is quantized in groups of {generation.KV_GROUP}"
+        raise EstimateError(
+            "kv_bits", settings.kv_bits, f"none: {groups}, which do not divide head_dim {width}"
+        )
+
+
 def _check_length(config: Mapping[str, Any], settings: Settings) -> None:
     positions = config.get("max_position_embeddings")
     if positions is None:
@@ -141,14 +202,14 @@ def _check_length(config: Mapping[str, Any], settings: Settings) -> None:
         raise EstimateError(name, value, f"at most max_position_embeddings {positions}")
 
 
-def check_quantization(model: Any, settings: Settings) -> list[str]:
-    """Name the layers that the group size leaves unquantized, as `mlx_lm.convert` does.
+def check_quantization(model: Any, config: Mapping[str, Any], settings: Settings) -> list[str]:
+    """Name what a reader would not expect: above all, layers that stay unquantized.
 
     Raises:
         EstimateError: It leaves all of them.
     """
     if not settings.bits:
-        return []
+        return [*quantization.warnings(model, config, settings)]
     odd: dict[int, str] = {}
     able = 0
     for path, module in model.named_modules():
@@ -162,10 +223,14 @@ def check_quantization(model: Any, settings: Settings) -> list[str]:
         raise EstimateError(
             "group_size", settings.group_size, f"a divisor of the layers' widths {sorted(odd)}"
         )
+    group = settings.group_size
     return [
-        f"group_size is {settings.group_size}, which does not divide width {width} of {path} and "
-        "layers like it: they stay unquantized"
-        for width, path in odd.items()
+        *quantization.warnings(model, config, settings),
+        *(
+            f"group_size is {group}, which does not divide width {width} of {path} and layers "
+            "like it: they stay unquantized"
+            for width, path in odd.items()
+        ),
     ]
 
 
@@ -182,13 +247,17 @@ def check_adapters(model: Any, settings: Settings) -> None:
         )
     if settings.keys is None:
         return
-    names = {name for layer in model.layers for name, _ in layer.named_modules() if name}
-    names |= {name for name, _ in model.named_modules() if name}
+    names = {
+        name
+        for part in (*model.layers, model)
+        for name, module in part.named_modules()
+        if architecture.adaptable(module)
+    }
     for key in settings.keys:
         if key not in names:
             close = difflib.get_close_matches(key, sorted(names), n=4, cutoff=0.4)
-            allowed = ", ".join(close) or ", ".join(sorted(names)[:8])
-            raise EstimateError("keys", key, f"modules of a block, such as {allowed}")
+            allowed = ", ".join(close) or ", ".join(sorted(names, key=len)[:8])
+            raise EstimateError("keys", key, f"layers that take adapters, such as {allowed}")
 
 
 def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
@@ -202,13 +271,18 @@ def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
     except (
         ValueError,
         TypeError,
-        KeyError,
-        IndexError,
+        LookupError,
         AttributeError,
-        ZeroDivisionError,
+        ArithmeticError,
+        AssertionError,
+        RuntimeError,
     ) as error:
+        if UNEXPORTABLE in str(error.__cause__ or error):
+            raise
+        # The arguments that a binding lists after its first line are nobody's concern here.
+        said = (str(error).splitlines() or ["an assertion"])[0]
         raise EstimateError(
             "config.json",
             config["model_type"],
-            f"fields that agree; mlx_lm cannot run this one: {type(error).__name__}: {error}",
+            f"fields that agree; mlx_lm cannot run this one: {type(error).__name__}: {said}",
         ) from error

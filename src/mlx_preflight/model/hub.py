@@ -7,6 +7,7 @@ because a cached snapshot may be partial or damaged. Pickles and code are never 
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import os
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SPARE_BYTES = 500_000_000
 """Disk that must stay free after the download."""
+
+MORE_DISK = "free disk space, or export HF_HOME=/a/larger/disk"
 
 CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -179,12 +182,20 @@ def refused(repo: str, revision: str | None, error: Exception) -> BlockedError:
         "GatedRepoError": f"ask for access on {repo}'s page, then `hf auth login`",
         "RepositoryNotFoundError": "check the spelling of owner/name, or `hf auth login`",
         "RevisionNotFoundError": f"{revision!r} is no branch, tag or commit of {repo}",
+        "RemoteEntryNotFoundError": "try again later: the hub lists a file that it does not hold",
         "OfflineModeIsEnabled": "unset HF_HUB_OFFLINE",
+        errno.ENOSPC: f"{MORE_DISK}, then download again",
         401: "`hf auth login`",
         403: f"ask for access on {repo}'s page",
         429: "wait a few minutes: the hub limits requests",
     }
-    hint = hints.get(name) or hints.get(status) or "check the connection and try again: it resumes"
+    number = getattr(error, "errno", None)
+    hint = (
+        hints.get(name)
+        or hints.get(status)
+        or hints.get(number)
+        or "check the connection and try again: it resumes"
+    )
     line = (str(error).strip().splitlines() or ["no message"])[0]
     shown = f" (HTTP {status})" if status else ""
     return BlockedError(f"{repo}: {name}{shown}: {redact(line)}", hint=hint)
@@ -204,8 +215,9 @@ def _check_disk(total: int, cache: Path | None) -> None:
     free = shutil.disk_usage(folder).free
     if free < total + SPARE_BYTES:
         raise BlockedError(
-            f"{total / 1e9:.1f} GB to download, {free / 1e9:.1f} GB free at {folder}",
-            hint="free disk space, or export HF_HOME=/a/larger/disk",
+            f"{total / 1e9:.2f} GB to download and {SPARE_BYTES / 1e9:.1f} GB to spare, "
+            f"{free / 1e9:.2f} GB free at {folder}",
+            hint=MORE_DISK,
         )
 
 

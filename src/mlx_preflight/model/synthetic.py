@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
     from mlx.utils import tree_flatten  # noqa: PLC0415
     from mlx_lm.utils import save_config, save_model  # noqa: PLC0415
 
-    from mlx_preflight.memory import architecture  # noqa: PLC0415
+    from mlx_preflight.memory import architecture, quantization  # noqa: PLC0415
     from mlx_preflight.model.location import EMBEDDED_FOLDER  # noqa: PLC0415
 
     found, target = find(arguments[0]), Path(arguments[1])
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     model = architecture.build(found.config, settings)
     vocabulary = json.loads((EMBEDDED_FOLDER / "config.json").read_text("utf-8"))["vocab_size"]
     _silence(model, int(vocabulary))
-    architecture.quantize(model, Settings(bits=BITS, group_size=GROUP))
+    quantization.quantize(model, found.config, Settings(bits=BITS, group_size=GROUP))
     # One by one: saving would first draw all of the unquantized weights at once.
     for _, array in tree_flatten(model.parameters()):
         mx.eval(array)
@@ -117,8 +117,8 @@ def main(arguments: list[str]) -> int:
         shutil.copyfile(EMBEDDED_FOLDER / name, target / name)
     embedded = json.loads((EMBEDDED_FOLDER / "config.json").read_text("utf-8"))
     ends = {key: embedded[key] for key in ("bos_token_id", "eos_token_id") if key in embedded}
-    quantization = {"group_size": GROUP, "bits": BITS, "mode": "affine"}
-    config = {**found.config, **ends, "quantization": quantization}
+    stored = {"group_size": GROUP, "bits": BITS, "mode": "affine"}
+    config = {**found.config, **ends, "quantization": stored}
     save_config(config, target / "config.json")
     return 0
 

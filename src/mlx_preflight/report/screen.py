@@ -6,7 +6,6 @@ removed, so neither markup nor escape sequences in it reach the terminal.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlx_preflight.errors import harmless
 from mlx_preflight.report.markdown import render_value
 from mlx_preflight.result import SessionResult
 
@@ -35,15 +35,7 @@ STYLES = {
 
 def plain(value: object) -> Text:
     """Return a value as text without control characters, line breaks kept."""
-    kept = (
-        (
-            char
-            if char == "\n" or unicodedata.category(char)[0] != "C"
-            else "\N{REPLACEMENT CHARACTER}"
-        )
-        for char in str(value)
-    )
-    return Text("".join(kept))
+    return Text(harmless(str(value)))
 
 
 def word(status: str) -> Text:
