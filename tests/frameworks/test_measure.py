@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.frameworks import __main__ as command
-from mlx_preflight.frameworks import framework, measure, recipe, record
+from mlx_preflight.frameworks import framework, install, measure, recipe, record
 from mlx_preflight.result import Status, write_json
 
 STEPS = 6
@@ -102,6 +106,52 @@ def test_an_interpreter_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     gone = order(tmp_path, python=tmp_path / "venv" / "bin" / "python")
     found = measure.measure(NULL, gone, lambda _: None)
     assert (found.status, "cannot start" in found.reason) == (Status.ERROR, True)
+
+
+def wheel(folder: Path) -> None:
+    """Write a package of one line that pip can install."""
+    about = "thing-1.0.dist-info"
+    files = {
+        "thing.py": "",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record_file = "".join(f"{name},,\n" for name in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(folder / "thing-1.0-py3-none-any.whl", "w") as archive:
+        for name, text in {**files, f"{about}/RECORD": record_file}.items():
+            archive.writestr(name, text)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_a_disk_that_is_full_during_an_installation_stops_that_framework_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real pip on a full device: ERROR with the cause, no stamp, and the next try begins anew."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "v")], check=True)
+    wheel(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    plugin: Any = SimpleNamespace(**vars(NULL))
+    plugin.FRAMEWORK = dataclasses.replace(NULL.FRAMEWORK, requirements=(("thing==1.0",),))
+    told = order(tmp_path, python=tmp_path / "v" / "bin" / "python", installing=True)
+    with monkeypatch.context() as full:
+        full.setenv("PIP_REPORT", "/dev/full")
+        found = measure.measure(plugin, told, lambda _: None)
+    assert found.status is Status.ERROR
+    assert found.reason.startswith("install: pip install failed: ERROR: ")
+    assert "No space left on device" in found.reason
+    assert "No space left on device" in "\n".join(found.log)
+    assert found.figures == {}
+    assert not (tmp_path / "v" / install.STAMP).exists()
+    site = next((tmp_path / "v").glob("lib/python3.*/site-packages"))
+    (site / "half").mkdir()
+    (site / "half" / "unpacked.bin").write_bytes(b"x" * 1_000_000)
+    again = measure.measure(plugin, told, lambda _: None)
+    assert again.status is Status.PASS, again.reason
+    assert again.figures["install"]["packages"] == {"thing": "1.0"}
+    assert not (site / "half").exists()
+    assert (site / "pip").is_dir()
 
 
 def test_too_few_steps_give_no_speed() -> None:

@@ -47,8 +47,8 @@ def evidence(project: Path, today: dt.date | None = None) -> Outcome:
         data = kept.load(project)
         oldest = load_settings(project).selection.max_evidence_age_days
         day = today or dt.datetime.now(dt.UTC).date()
-        reasons = (kept.stale(item, day, oldest) for item in data.values())
-        if reason := next(filter(None, reasons), ""):
+        reasons = [kept.stale(item, day, oldest) for item in data.values()]
+        if reason := next(filter(None, [*reasons, kept.other_machine(data)]), ""):
             return failed(reason, kept.REFRESH)
         for name, item in data.items():
             finding = parity.explain(name, item, data[REFERENCE])
