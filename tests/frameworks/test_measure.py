@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,6 +199,46 @@ def test_an_error_is_the_exit_code_and_is_kept(
     assert found is not None
     assert found.status is Status.ERROR
     assert "null: ERROR: import: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "child", "code", "said"),
+    [
+        (signal.SIGINT, False, 130, 'null: interrupted; `nox -s "compare(null)"`'),
+        (signal.SIGTERM, False, 130, "null: interrupted"),
+        (signal.SIGKILL, True, 3, "null: ERROR: train: killed by SIGKILL: the system ran out"),
+    ],
+)
+def test_a_signal_ends_a_measurement_in_one_line(
+    tmp_path: Path, number: signal.Signals, child: bool, code: int, said: str
+) -> None:
+    """Ctrl-C, a terminating nox and a killed training: no traceback, and nothing lives on."""
+    steps = tmp_path / ".preflight" / "artifacts" / "compare" / "null" / "run 1" / "steps.jsonl"
+    program = (
+        "import functools, sys; from mlx_preflight.frameworks import __main__ as m; "
+        "m.measure.Order = functools.partial(m.measure.Order, extra={'behaviour': 'hang'}); "
+        "sys.exit(m.main(sys.argv[1:]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not (steps.is_file() and steps.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    listed = subprocess.check_output(["ps", "-axo", "pid=,ppid="], text=True)
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    training = next(pid for pid, parent in pairs if parent == process.pid)
+    os.kill(training if child else process.pid, number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == code, out
+    assert said in out
+    assert "Traceback" not in out
+    with pytest.raises(ProcessLookupError):
+        os.kill(training, 0)
 
 
 def test_an_unknown_framework_is_a_usage_error(

@@ -141,9 +141,9 @@ class Bench:
         )
         if done.returncode != 0:
             log = ending(done.stdout, done.stderr)
-            why = done.death() or f"exit code {done.returncode}"
-            # The last line of a traceback is its cause.
-            raise ChildError(f"{why}: {log.splitlines()[-1] if log else 'no output'}", log=log)
+            # The last line of a traceback is its cause; a signal's is not in what was printed.
+            why = f"exit code {done.returncode}: {log.splitlines()[-1] if log else 'no output'}"
+            raise ChildError(done.death() or why, log=log)
         return done
 
     @contextmanager
