@@ -122,7 +122,9 @@ def evaluation(
         document.record(root, root / ".preflight")
     found = evaluated.evidence(root)
     if as_json:
-        print_json({"status": found.status, "reason": found.reason})
+        print_json({"status": found.status, "reason": found.reason, "remedy": found.remedy})
     else:
         typer.echo(found.reason)
+        if found.remedy:
+            typer.echo(f"  try: {found.remedy}")
     raise typer.Exit(0 if found.status is Status.PASS else 1)

@@ -24,11 +24,6 @@ FOLDER = Path("docs", "training", "evidence")
 REFRESH = "nox -s compare -- --again && mlx-preflight evaluation"
 """Command that makes new evidence."""
 
-_KEY_PACKAGES = (
-    *("mlx", "mlx-lm", "torch", "transformers", "peft", "trl", "accelerate"),
-    *("bitsandbytes", "axolotl", "datasets", "numpy"),
-)
-
 _MACHINE = ("processor", "cpu_count", "memory_bytes", "system", "machine")
 """What says that two measurements are of the same machine."""
 
@@ -165,7 +160,7 @@ def _one(name: str) -> str:
 
 
 def _evidence(item: Record) -> dict[str, Any]:
-    """Return a record as evidence: no path of this machine and no list of every package."""
+    """Return a record as evidence, without what only identifies the machine."""
     known = framework.find(item.framework).FRAMEWORK
     machine = {key: value for key, value in item.machine.items() if key != "release"}
     return {
@@ -175,11 +170,6 @@ def _evidence(item: Record) -> dict[str, Any]:
         "date": item.date,
         "machine": machine,
         "duration_s": item.duration_s,
-        "key_versions": {
-            name: version
-            for name, version in item.figures["install"]["packages"].items()
-            if name in _KEY_PACKAGES
-        },
         "apple": asdict(known.apple),
         "apple_qlora": asdict(known.apple_qlora),
         **item.figures,
