@@ -188,3 +188,19 @@ def test_one_gate_of_another_project_prints_its_findings(tmp_path: Path) -> None
     (check,) = json.loads(done.stdout)["checks"]
     (found,) = check["diagnostics"]
     assert (found["path"], found["line"], found["code"]) == ("beta/unused.py", 1, "F401")
+
+
+def test_what_is_there_and_does_not_serve_is_named(tmp_path: Path) -> None:
+    """A workflow of that name and a noxfile with a choice of its own would hide the gates."""
+    layout = LAYOUTS[0]
+    project = layout.write(tmp_path)
+    workflow = project / ".github" / "workflows" / "preflight.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("name: mine\n")
+    (project / "noxfile.py").write_text('import nox\n\nnox.options.sessions = ["lint"]\n')
+    done = init(project, "--yes")
+    assert "note: .github/workflows/preflight.yml is another workflow" in done.output
+    assert "the gates are `nox -s gates`" in done.output
+    assert workflow.read_text() == "name: mine\n"
+    again = json.loads(init(project, "--yes", "--json").output)
+    assert len(again["notes"]) == 2
