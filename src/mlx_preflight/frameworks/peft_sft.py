@@ -44,11 +44,11 @@ def config(recipe: Recipe) -> dict[str, Any]:
     PEFT divides alpha by the rank; the scale of MLX-LM is alpha over rank.
     """
     settings, keys = recipe.settings, recipe.settings.keys
-    recipes.check_torch(settings, recipe.config, FRAMEWORK.title, bits=(4,))
+    recipes.check_torch(settings, recipe.config, FRAMEWORK.title, bits=(recipes.FOUR,))
     names = linear(recipe.config) if keys is None else [key.rpartition(".")[2] for key in keys]
     return {
         "model": recipe.model,
-        "load_in_4bit": settings.bits == 4,  # noqa: PLR2004
+        "load_in_4bit": settings.bits == recipes.FOUR,
         "lora": {
             "r": settings.rank,
             "lora_alpha": LORA_SCALE * settings.rank,

@@ -27,7 +27,8 @@ TORCH_OPTIMIZERS = {
 DECAY = {"adamw": 0.01}
 """Weight decay that mlx.optimizers' classes have unasked (optimizers.py 0.32)."""
 
-BNB_BITS, BNB_GROUP = (4, 8), 64
+FOUR, EIGHT = BNB_BITS = (4, 8)
+BNB_GROUP = 64
 """Widths of bitsandbytes, and the weights that share a scale in its 4-bit form."""
 
 
@@ -76,7 +77,7 @@ def check_torch(
     if settings.bits is not None and settings.bits not in bits:
         allowed = ", ".join(str(width) for width in (*bits, 16))
         raise EstimateError("bits", settings.bits, f"{allowed} for {framework}")
-    if settings.bits == 4 and settings.group_size != BNB_GROUP:  # noqa: PLR2004
+    if settings.bits == FOUR and settings.group_size != BNB_GROUP:
         raise EstimateError("group_size", settings.group_size, f"{BNB_GROUP} for {framework}")
     if settings.optimizer not in TORCH_OPTIMIZERS:
         allowed = f"{', '.join(TORCH_OPTIMIZERS)} for {framework}"
@@ -149,9 +150,9 @@ def axolotl(model: str, settings: Settings, config: Mapping[str, Any]) -> dict[s
     check_torch(settings, config, "axolotl")
     document: dict[str, Any] = {
         "base_model": model,
-        "load_in_4bit": settings.bits == 4,  # noqa: PLR2004
-        "load_in_8bit": settings.bits == 8,  # noqa: PLR2004
-        "adapter": "qlora" if settings.bits == 4 else "lora",  # noqa: PLR2004
+        "load_in_4bit": settings.bits == FOUR,
+        "load_in_8bit": settings.bits == EIGHT,
+        "adapter": "qlora" if settings.bits == FOUR else "lora",
         "lora_r": settings.rank,
         "lora_alpha": int(LORA_SCALE * settings.rank),
         "lora_dropout": 0.0,
