@@ -8,35 +8,22 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import importlib.metadata
-import json
 import os
 import sys
-import tomllib
-from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
 import nox
 from nox.command import CommandFailed
 
-from mlx_preflight import __version__, environment, manifest, plan, register
+from mlx_preflight import environment, manifest, plan, register, session_venv
 from mlx_preflight.errors import PreflightError
 from mlx_preflight.frameworks import framework
 from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
 
-MODEL_STACK = ("mlx-lm", "mlx", "transformers", "huggingface-hub", "numpy")
-"""Dependencies of the package that a venv for a mere tool can do without."""
-
-TESTS = ("tests", "test", "testing", "dev")
-"""Names that projects give to what their tests need, the first one found is taken."""
-
 _GROUP_VARIABLE = "PREFLIGHT_GROUP"
 """Set in the sessions that a group started: the group writes their summary."""
-
-PACKAGE = Path(__file__).resolve().parents[2]
-"""Source tree of this package, when it runs from one."""
 
 # Long enough for a check to kill its own children after Ctrl-C; nox waits 0.3 s and 0.2 s.
 _INTERRUPT_S, _TERMINATE_S = 10.0, 5.0
@@ -70,13 +57,13 @@ def define(project: Path) -> None:
     @nox.session(name="summary", default=False)
     def summary(session: nox.Session) -> None:
         """Write the report of the last run and exit with its verdict."""
-        _install_harness(session)
+        session_venv.install_harness(session)
         session.run("python", "-m", "mlx_preflight", "summary")
 
     @nox.session(name="merge", default=False)
     def merge(session: nox.Session) -> None:
         """Judge the result files of several CI jobs: `nox -s merge -- FOLDER --planned FILE`."""
-        _install_harness(session)
+        session_venv.install_harness(session)
         session.run("python", "-m", "mlx_preflight", "merge", *session.posargs)
 
     _define_compare(project)
@@ -109,7 +96,7 @@ def _define_session(spec: plan.Session, project: Path) -> None:
             _begin(spec.id, project, profile)
             session.notify("summary")
         try:
-            _install(session, spec, project)
+            session_venv.fill(session, spec, project)
         except CommandFailed as error:
             _record_failed_install(spec, project, profile, f"installation failed: {error}")
             raise
@@ -190,90 +177,6 @@ def _run(session: nox.Session, *command: str, env: dict[str, str] | None = None)
         interrupt_timeout=_INTERRUPT_S,
         terminate_timeout=_TERMINATE_S,
     )
-
-
-def _install(session: nox.Session, spec: plan.Session, project: Path) -> None:
-    if spec.stack == "tool":
-        _install_harness(session, *spec.requirements)
-        return
-    wanted = _project(project, tests=spec.stack == "tests")
-    if project == PACKAGE:
-        _install_once(session, [*wanted, *spec.requirements])
-        return
-    # Another project may compile what it installs, so it is installed anew in every run. Its
-    # pins may be of other versions than the tools; those come after it.
-    for packages in filter(None, (wanted, list(spec.requirements))):
-        session.install(*packages)
-    if spec.stack == "model":
-        session.install(*_harness())
-    else:
-        _install_harness(session)
-
-
-def _install_harness(session: nox.Session, *tools: str) -> None:
-    """Install this package without the model stack, and the tools beside it."""
-    light = [line for line in _dependencies() if not line.startswith(MODEL_STACK)]
-    _install_once(session, [*light, *tools], ["--no-deps", *_harness()])
-
-
-def _install_once(session: nox.Session, *commands: list[str]) -> None:
-    """Install what this package's own source tree or release asks for, if not yet done.
-
-    An editable install reads the sources anew in every run; only pyproject.toml can change
-    what it needs. Rebuilding its metadata would take longer than many a session.
-    """
-    table = PACKAGE / "pyproject.toml"
-    text = table.read_text(encoding="utf-8") if table.is_file() else __version__
-    asked = json.dumps([commands, text])
-    stamp = Path(session.virtualenv.location) / "mlx-preflight-installed.json"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == asked:
-        session.log("already installed: %s", " ".join(chain.from_iterable(commands)))
-        return
-    stamp.unlink(missing_ok=True)
-    for command in commands:
-        session.install(*command)
-    stamp.write_text(asked, encoding="utf-8")
-
-
-def _harness() -> list[str]:
-    """Return what installs this package: its source tree, or the released version."""
-    if (PACKAGE / "pyproject.toml").is_file():
-        return ["-e", str(PACKAGE)]
-    return [f"mlx-preflight=={__version__}"]
-
-
-def _dependencies() -> list[str]:
-    if not (PACKAGE / "pyproject.toml").is_file():
-        every = importlib.metadata.requires("mlx-preflight") or []
-        return [line for line in every if "extra ==" not in line]
-    with (PACKAGE / "pyproject.toml").open("rb") as stream:
-        lines: list[str] = tomllib.load(stream)["project"]["dependencies"]
-    return lines
-
-
-def _project(project: Path, *, tests: bool) -> list[str]:
-    """Return what installs a project, as far as it says how: package, extra, group or list."""
-    with (project / "pyproject.toml").open("rb") as stream:
-        document = tomllib.load(stream)
-    packaged = {"project", "build-system"} & set(document) or (project / "setup.py").is_file()
-    extras = document.get("project", {}).get("optional-dependencies", {})
-    groups = document.get("dependency-groups", {})
-    wanted = []
-    if packaged:
-        extra = next((name for name in TESTS if tests and name in extras), "")
-        wanted += ["-e", f".[{extra}]" if extra else "."]
-    group = next((name for name in TESTS if tests and name in groups), "")
-    wanted += ["--group", group] if group else []
-    forms = ("requirements-{}.txt", "{}-requirements.txt", "requirements/{}.txt")
-    names = [form.format(name) for name in TESTS for form in forms] if tests else []
-    # Of several lists the first: each pins the versions of its own purpose.
-    lists = [next((name for name in names if (project / name).is_file()), "")]
-    lists += (
-        [] if packaged or not (project / "requirements.txt").is_file() else ["requirements.txt"]
-    )
-    for name in filter(None, lists):
-        wanted += ["-r", name]
-    return wanted
 
 
 def _record_failed_install(
