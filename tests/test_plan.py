@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mlx_preflight import plan
+from mlx_preflight import plan, project_table
 from mlx_preflight.errors import UsageError
-from mlx_preflight.plan import Check, Settings
+from mlx_preflight.plan import Check
+from mlx_preflight.project_table import Settings
 from mlx_preflight.result import Evidence
 
 ONE_WAIVER = "{ id = 'A', reason = 'b', expires = 2026-01-01 }"
@@ -22,7 +23,7 @@ def project(tmp_path: Path, table: str) -> Path:
 
 def test_a_project_without_a_table_gets_the_defaults(tmp_path: Path) -> None:
     """Nothing has to be configured."""
-    assert plan.load_settings(project(tmp_path, "[project]\nname = 'x'\n")) == Settings()
+    assert project_table.load_settings(project(tmp_path, "[project]\nname = 'x'\n")) == Settings()
 
 
 def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
     run-answers = false
     audit-exempt = { torch = "not on this platform" }
     """
-    found = plan.load_settings(project(tmp_path, table))
+    found = project_table.load_settings(project(tmp_path, table))
     assert (found.profile, found.budget_gb, found.coverage_min) == ("qwen2.5-coder-7b", 24, 84.6)
     assert found.run_answers is False
     assert found.audit_exempt == {"torch": "not on this platform"}
@@ -82,7 +83,7 @@ def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
 def test_a_wrong_value_is_refused(tmp_path: Path, line: str, said: str) -> None:
     """A wrong key, type or range is an error, not the default."""
     with pytest.raises(UsageError) as caught:
-        plan.load_settings(project(tmp_path, f"[tool.mlx-preflight]\n{line}\n"))
+        project_table.load_settings(project(tmp_path, f"[tool.mlx-preflight]\n{line}\n"))
     assert said in str(caught.value)
 
 
@@ -91,7 +92,7 @@ def test_a_damaged_table_is_refused(tmp_path: Path, raw: bytes) -> None:
     """A file that is not TOML is a usage error."""
     (tmp_path / "pyproject.toml").write_bytes(raw)
     with pytest.raises(UsageError, match="not valid TOML"):
-        plan.load_settings(tmp_path)
+        project_table.load_settings(tmp_path)
 
 
 def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
     lines.append("id = 'PYSEC-2'\nreason = 'why'\nexpires = '2026-12-01'")
     text = "".join(f"[[tool.mlx-preflight.audit-waivers]]\n{item}\n" for item in lines)
     (tmp_path / "pyproject.toml").write_text(text)
-    found = plan.load_settings(tmp_path).audit_waivers
+    found = project_table.load_settings(tmp_path).audit_waivers
     assert [item.id for item in found] == ["PYSEC-1", "PYSEC-2"]
     day = dt.date(2026, 12, 1)
     assert all(item.expires == day and item.expired(day) for item in found)
@@ -110,7 +111,7 @@ def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
 def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
     """Without pyproject.toml nothing is judged by defaults."""
     with pytest.raises(UsageError, match="not found") as caught:
-        plan.load_settings(tmp_path)
+        project_table.load_settings(tmp_path)
     assert "--project" in caught.value.hint
 
 

@@ -22,7 +22,7 @@ from typing import IO, Any
 import psutil
 
 from mcp_local.claim import Claim
-from mlx_preflight import plan, register
+from mlx_preflight import plan, project_table, register
 from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.isolate import child_environment, redact
 from mlx_preflight.result import read_json, read_result
@@ -148,7 +148,7 @@ class Jobs:
             PreflightError: The run cannot be started.
         """
         planned, command = self._command(project, target)
-        settings = plan.load_settings(project)
+        settings = project_table.load_settings(project)
         plan.choose(settings, profile=profile, budget_gb=budget_gb)
         options = ["--profile", profile] if profile else []
         options += ["--budget-gb", repr(float(budget_gb))] if budget_gb else []

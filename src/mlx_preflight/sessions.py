@@ -16,7 +16,7 @@ from typing import NoReturn
 import nox
 from nox.command import CommandFailed
 
-from mlx_preflight import environment, manifest, plan, register, session_venv
+from mlx_preflight import environment, manifest, plan, project_table, register, session_venv
 from mlx_preflight.errors import PreflightError
 from mlx_preflight.frameworks import framework
 from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
@@ -75,7 +75,7 @@ def _table(project: Path) -> tuple[dict[str, str], str]:
     A table that cannot be read turns nothing off: every session then says what is wrong.
     """
     try:
-        settings = plan.load_settings(project)
+        settings = project_table.load_settings(project)
         return register.off(settings), settings.default_group
     except PreflightError:
         return {}, "preflight"
@@ -226,7 +226,7 @@ def _forwarded(session: nox.Session, project: Path) -> tuple[list[str], plan.Pro
     parser.add_argument("--budget-gb", type=float)
     try:
         known, unknown = parser.parse_known_args(session.posargs)
-        profile = plan.choose(plan.load_settings(project), **vars(known))
+        profile = plan.choose(project_table.load_settings(project), **vars(known))
     except PreflightError as error:
         session.error(f"after `--`: {error}")
     if unknown:

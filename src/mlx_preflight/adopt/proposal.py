@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_preflight.adopt.survey import Survey
-from mlx_preflight.plan import Settings
+from mlx_preflight.project_table import Settings
 
 NOXFILE = '''"""Run the quality gates: `nox`, `nox -s gates`, `nox -s summary`."""
 

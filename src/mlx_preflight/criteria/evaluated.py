@@ -11,7 +11,7 @@ from mlx_preflight.errors import PreflightError, ResultError
 from mlx_preflight.frameworks import evidence as kept
 from mlx_preflight.frameworks import parity, scoring
 from mlx_preflight.frameworks.framework import REFERENCE
-from mlx_preflight.plan import load_settings
+from mlx_preflight.project_table import load_settings
 from mlx_preflight.report import evaluation
 from mlx_preflight.result import Outcome
 

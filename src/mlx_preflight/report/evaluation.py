@@ -14,7 +14,7 @@ from typing import Any
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.frameworks import evidence
-from mlx_preflight.plan import load_settings
+from mlx_preflight.project_table import load_settings
 from mlx_preflight.report import evaluation_plots, evaluation_tables
 from mlx_preflight.result import read_json, write_text
 

@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 from mlx_preflight import result
 from mlx_preflight.errors import HandoffError, PreflightError
 from mlx_preflight.handoff_table import Handoff
-from mlx_preflight.plan import Settings
+from mlx_preflight.project_table import Settings
 from mlx_preflight.report import agent_log, sprint_queue, tester_report
 
 LOCK_TIMEOUT_S = 10.0
