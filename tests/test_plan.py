@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 
@@ -178,3 +179,14 @@ def test_a_checks_function_is_its_id() -> None:
     """One id, in the register and in the code."""
     assert Check("AC4.3", "t", "r").function == "ac4_3"
     assert Check("X-1.2", "t", "r").function == "x_1_2"
+
+
+def test_the_readme_shows_every_key_in_a_table_that_can_be_read(tmp_path: Path) -> None:
+    """What it shows may be pasted as it is, and no key has to be found in the source."""
+    readme = Path(__file__).resolve().parents[1] / "README.md"
+    shown = readme.read_text(encoding="utf-8").split("## Configure")[1].split("```toml\n")[1]
+    shown = shown.split("```")[0]
+    (tmp_path / "pyproject.toml").write_text(shown, encoding="utf-8")
+    assert project_table.load_settings(tmp_path).handoff is not None
+    names = [item.name.replace("_", "-") for item in dataclasses.fields(project_table.Settings)]
+    assert [name for name in names if name not in shown] == []

@@ -28,7 +28,7 @@ _RANGE = re.compile(r"\s*([A-Za-z0-9_./-]{1,120})\s*(<=|>=|==|<|>)\s*([-+0-9.eE_
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Hold one condition on a measurement, such as `peak_bytes < 16e9`.
+    """Hold one condition on a measurement, such as `training_peak_bytes < 16e9`.
 
     A run that holds no such measurement does not match: what was not measured is not small.
     """
@@ -51,7 +51,8 @@ class Range:
         except ValueError:
             pass
         raise UsageError(
-            f"{text[:80]!r} is no range", hint="write it as `peak_bytes < 16e9` or `AC6.4/x >= 1`"
+            f"{text[:80]!r} is no range",
+            hint="write it as `training_peak_bytes < 16e9` or `AC6.4/x >= 1`",
         )
 
     def holds(self, head: Head) -> bool:

@@ -37,7 +37,7 @@ class MemoryTools:
         until: Annotated[str, Field(max_length=40)] = "",
         where: Annotated[
             list[Annotated[str, Field(max_length=200)]],
-            Field(max_length=10, description="Ranges such as `peak_bytes < 16e9`."),
+            Field(max_length=10, description="Ranges such as `training_peak_bytes < 16e9`."),
         ] = [],  # noqa: B006  (a default of a schema; it is never changed)
         limit: Annotated[int, Field(ge=1, le=PAGE)] = 10,
         floor: Annotated[float, Field(ge=0)] = 0.0,

@@ -25,9 +25,7 @@ _BAR = 40
 def attach(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("mcp", epilog="Example:  mlx-preflight mcp --project .")(mcp)
-    app.command(
-        epilog="Example:  mlx-preflight history AC6.2/peak_bytes --where 'peak_bytes < 16e9'"
-    )(history)
+    app.command(epilog="Example:  mlx-preflight history AC6.5/training_peak_bytes")(history)
     app.add_typer(memory, name="memory")
 
 
@@ -70,7 +68,8 @@ def history(
     machine: Annotated[str, typer.Option("--machine", help="Only machines with this text.")] = "",
     since: Annotated[str, typer.Option("--since", help="Only runs from this day on.")] = "",
     where: Annotated[
-        list[str] | None, typer.Option("--where", help="Only runs with `peak_bytes < 16e9`.")
+        list[str] | None,
+        typer.Option("--where", help="Only runs with `training_peak_bytes < 16e9`."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw it: .svg, .png or .pdf (extra plot).")
@@ -124,7 +123,9 @@ def search(
     model: Annotated[str, typer.Option("--model")] = "",
     run_status: Annotated[str, typer.Option("--status", help="PASS, FAIL, ERROR, BLOCKED.")] = "",
     check: Annotated[str, typer.Option("--check")] = "",
-    where: Annotated[list[str] | None, typer.Option("--where", help="`peak_bytes < 16e9`.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="`training_peak_bytes < 16e9`.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=50)] = 10,
     as_json: JsonOption = False,
 ) -> None:
