@@ -150,11 +150,14 @@ def test_a_disk_that_is_full_during_an_installation_stops_that_framework_alone(
     site = next((tmp_path / "v").glob("lib/python3.*/site-packages"))
     (site / "half").mkdir()
     (site / "half" / "unpacked.bin").write_bytes(b"x" * 1_000_000)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "cache"))
     again = measure.measure(plugin, told, lambda _: None)
     assert again.status is Status.PASS, again.reason
     assert again.figures["install"]["packages"] == {"thing": "1.0"}
     assert not (site / "half").exists()
     assert (site / "pip").is_dir()
+    # Compiled code counts wherever the caller keeps that of others.
+    assert list((site / "__pycache__").glob("thing.*.pyc"))
 
 
 def test_too_few_steps_give_no_speed() -> None:

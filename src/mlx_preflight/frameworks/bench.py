@@ -131,6 +131,9 @@ class Bench:
 
     def _child(self, arguments: list[str], cwd: Path, begun: Any = None) -> Any:
         environment = child_environment({**QUIET, "PYTHONPATH": str(self._source)})
+        # The venv's compiled code is used, and none is written beside this package's sources.
+        environment.pop("PYTHONPYCACHEPREFIX", None)
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
         environment["PATH"] = f"{self._python.parent}{os.pathsep}{environment.get('PATH', '')}"
         done = run_child(
             [str(self._python), *arguments],

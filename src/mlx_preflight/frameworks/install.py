@@ -143,11 +143,14 @@ def _entries(venv: Path) -> set[str]:
 
 def _pip_install(python: Path, venv: Path, timeout_s: float, requirements: tuple[str, ...]) -> None:
     options = ("--no-input", "--disable-pip-version-check")
+    environment = child_environment({"PIP_PROGRESS_BAR": "off"})
+    # Code that pip compiles belongs to what an installation takes; it would lie elsewhere.
+    environment.pop("PYTHONPYCACHEPREFIX", None)
     done = run_child(
         [str(python), "-m", "pip", "install", *requirements, *options],
         cwd=venv,
         timeout_s=timeout_s,
-        env=child_environment({"PIP_PROGRESS_BAR": "off"}),
+        env=environment,
     )
     if done.returncode != 0:
         log = ending(done.stdout, done.stderr)
