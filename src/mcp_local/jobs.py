@@ -25,7 +25,8 @@ from mcp_local.claim import Claim
 from mlx_preflight import plan, project_table, register
 from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.isolate import child_environment, redact
-from mlx_preflight.result import read_json, read_result
+from mlx_preflight.json_file import read_json
+from mlx_preflight.result import read_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
 
 _STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))

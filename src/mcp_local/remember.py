@@ -9,7 +9,7 @@ from typing import Any
 from mcp_local.memory_manager import FOLDER, MemoryManager
 from mlx_preflight import project_table
 from mlx_preflight.criteria import sign_off
-from mlx_preflight.result import read_json
+from mlx_preflight.json_file import read_json
 
 
 def remember(state: Path) -> str:

@@ -39,7 +39,7 @@ def init(
     Existing files are only ever added to, and only after you agreed.
     """
     from mlx_preflight.adopt import debt, proposal, survey
-    from mlx_preflight.result import write_text
+    from mlx_preflight.json_file import write_text
 
     root = project.resolve()
     seen = survey.look(root)

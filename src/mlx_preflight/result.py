@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +16,9 @@ from typing import Any, NoReturn, Self
 
 from mlx_preflight.diagnostic import KEPT, Diagnostic
 from mlx_preflight.errors import ResultError
+from mlx_preflight.json_file import read_json, write_json
 
 SCHEMA = 1
-MAX_RESULT_BYTES = 8_000_000
-"""A result file over this size is refused unread; real ones are under 100 kB."""
-
-MAX_DIGITS = 300
-"""Digits of an integer; floats end at 308."""
 
 
 class Status(enum.StrEnum):
@@ -189,62 +182,6 @@ class SessionResult:
         return result
 
 
-def write_json(path: Path, document: object) -> None:
-    """Write a document atomically: sorted keys, no NaN, temporary file and `os.replace`.
-
-    Raises:
-        ResultError: The folder is read-only, the disk is full, or the document holds
-            something JSON cannot.
-    """
-    try:
-        text = json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise ResultError(f"{path.name}: cannot be written as JSON: {error}") from error
-    write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically beside its target.
-
-    Raises:
-        ResultError: The folder cannot be written or the disk is full.
-    """
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except (OSError, UnicodeError) as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise ResultError(
-            f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
-            hint="free disk space or make the folder writable, then run the session again",
-        ) from error
-
-
-def read_json(path: Path, *, limit_bytes: int = MAX_RESULT_BYTES) -> Any:
-    """Read a JSON document that another process, or a stranger, may have written.
-
-    Raises:
-        ResultError: Missing, too large, not UTF-8, or not JSON.
-    """
-    try:
-        size = path.stat().st_size
-        if size > limit_bytes:
-            raise ResultError(f"{path}: {size} bytes, at most {limit_bytes} are read")
-        text = path.read_text(encoding="utf-8")
-        return json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
-        )
-    except (OSError, ValueError, RecursionError) as error:
-        raise ResultError(f"{path}: unreadable: {error}") from error
-
-
 def write_result(folder: Path, result: SessionResult) -> Path:
     """Write a session's result file and return its path."""
     path = folder / f"{result.id}.json"
@@ -287,24 +224,6 @@ _KINDS: dict[str, Any] = {
     "duration_s": int | float,
 }
 """Types of the fields that no constructor checks."""
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is too large for a number")
-    return number
-
-
-def _whole(text: str) -> int:
-    # A reader that turns a longer one into a float would crash.
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number has {len(text)} digits, at most {MAX_DIGITS} are read")
-    return int(text)
 
 
 def _mapping(data: object, what: str) -> dict[str, Any]:

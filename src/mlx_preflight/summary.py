@@ -12,8 +12,9 @@ from typing import Any
 
 from mlx_preflight import manifest, plan, project_table, register, verdict
 from mlx_preflight.errors import NothingRanError, ResultError, UsageError
+from mlx_preflight.json_file import write_json, write_text
 from mlx_preflight.manifest import Manifest
-from mlx_preflight.result import SessionResult, read_result, write_json, write_text
+from mlx_preflight.result import SessionResult, read_result
 from mlx_preflight.verdict import Verdict
 
 REPORTS = ("report.json", "report.md", "report.html", "junit.xml", "report.sarif")

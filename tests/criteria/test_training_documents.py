@@ -10,6 +10,7 @@ import pytest
 
 from mlx_preflight.criteria import documented
 from mlx_preflight.errors import BlockedError
+from mlx_preflight.json_file import write_json
 from mlx_preflight.report import training_documents
 from mlx_preflight.result import (
     CheckResult,
@@ -17,7 +18,6 @@ from mlx_preflight.result import (
     Measurement,
     SessionResult,
     Status,
-    write_json,
     write_result,
 )
 

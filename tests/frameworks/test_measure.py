@@ -19,7 +19,8 @@ import pytest
 from mlx_preflight.errors import ResultError
 from mlx_preflight.frameworks import __main__ as command
 from mlx_preflight.frameworks import framework, install, measure, recipe, record
-from mlx_preflight.result import Status, write_json
+from mlx_preflight.json_file import write_json
+from mlx_preflight.result import Status
 
 STEPS = 6
 NULL = framework.find("null")

@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 from mlx_preflight.errors import BlockedError, ResultError
 from mlx_preflight.frameworks import framework, measure, record
 from mlx_preflight.frameworks.record import Record
-from mlx_preflight.result import Status, read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.result import Status
 
 SCHEMA = 1
 FOLDER = Path("docs", "training", "evidence")

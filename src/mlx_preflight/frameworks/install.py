@@ -17,7 +17,7 @@ from typing import Any
 from mlx_preflight.errors import ChildError, ResultError, UsageError
 from mlx_preflight.frameworks.framework import Framework
 from mlx_preflight.isolate import child_environment, ending, run_child
-from mlx_preflight.result import read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
 
 STAMP, BEGUN = "mlx-preflight-framework.json", "mlx-preflight-framework.begun"
 """Written when an installation is finished, and when it begins."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_preflight.errors import EstimateError, UsageError
+from mlx_preflight.json_file import write_text
 from mlx_preflight.memory.settings import Settings
-from mlx_preflight.result import write_text
 
 if TYPE_CHECKING:
     from mlx_preflight.frameworks.framework import Plugin

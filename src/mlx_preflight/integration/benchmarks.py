@@ -16,8 +16,9 @@ from typing import Any
 from mlx_preflight import environment
 from mlx_preflight.errors import BlockedError
 from mlx_preflight.integration import sources
+from mlx_preflight.json_file import write_text
 from mlx_preflight.plan import Session
-from mlx_preflight.result import Evidence, Measurement, Outcome, Status, write_text
+from mlx_preflight.result import Evidence, Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 SOURCES = {

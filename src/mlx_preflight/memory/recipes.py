@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.errors import EstimateError, UsageError
+from mlx_preflight.json_file import write_text
 from mlx_preflight.memory.architecture import LORA_SCALE
 from mlx_preflight.memory.settings import Settings
-from mlx_preflight.result import write_text
 
 NAMES = ("lora_config.yaml", "axolotl.yml")
 QUANTIZED = "./model-quantized"

@@ -14,9 +14,9 @@ from typing import Any
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.frameworks import evidence
+from mlx_preflight.json_file import read_json, write_text
 from mlx_preflight.project_table import load_settings
 from mlx_preflight.report import evaluation_plots, evaluation_tables
-from mlx_preflight.result import read_json, write_text
 
 NAME = "T001_framework_evaluation.md"
 FOLDER = Path("docs", "training")

@@ -28,7 +28,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mlx_preflight import result
+from mlx_preflight import json_file
 from mlx_preflight.errors import HandoffError, PreflightError
 from mlx_preflight.handoff_table import Handoff
 from mlx_preflight.project_table import Settings
@@ -169,7 +169,7 @@ def _mode(path: Path) -> int:
 
 def _replace(path: Path, text: str) -> None:
     mode = _mode(path)
-    result.write_text(path, text)
+    json_file.write_text(path, text)
     path.chmod(mode)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.errors import BlockedError, ResultError
+from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.json_file import write_text as write
 from mlx_preflight.report import training_pages
-from mlx_preflight.result import SessionResult, Status, read_json, read_result, write_json
-from mlx_preflight.result import write_text as write
+from mlx_preflight.result import SessionResult, Status, read_result
 
 SCHEMA = 1
 FOLDER = Path("docs", "training")
