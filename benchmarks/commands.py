@@ -22,17 +22,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 CRITERIA = """
 import sys, time
 from pathlib import Path
-from mlx_preflight import plan, register, runner
+from mlx_preflight import plan, project_table, register, runner
 from mlx_preflight.criteria import dependencies
 dependencies.clean_venv.editable = lambda *_: dependencies.Installation("not timed", "not timed")
 dependencies._audit = lambda *_: None
 begin = time.perf_counter()
 for name in ("ac1-evaluation", "ac2-selection", "ac7-guide", "ac8-dependencies"):
     session, _ = register.find_session(name)
+    chosen = project_table.Settings()
     context = runner.Context(
         project=Path.cwd(), state=Path(sys.argv[1]), run_id="b",
-        profile=plan.choose(plan.Settings()), settings=plan.Settings(), model="embedded",
-        evidence=plan.choose(plan.Settings()).evidence, budget_bytes=16 * 10**9,
+        profile=plan.choose(chosen), settings=chosen, model="embedded",
+        evidence=plan.choose(chosen).evidence, budget_bytes=16 * 10**9,
         note=lambda _: None,
     )
     module = __import__(f"mlx_preflight.{session.module}", fromlist=["gather"])

@@ -23,7 +23,7 @@ from typing import Any
 
 from repositories import unpacked
 
-from mlx_preflight import environment, plan, register, runner
+from mlx_preflight import environment, plan, project_table, register, runner
 from mlx_preflight.diagnostic import Diagnostic
 from mlx_preflight.gates import fingerprint, lint, types
 from mlx_preflight.result import Outcome
@@ -61,7 +61,7 @@ def found_by(tool: str, project: Path, run: int) -> list[Diagnostic]:
     """Return what a gate's tool finds in a project."""
     gate, module = {"ruff": ("gate2-lint", lint), "mypy": ("gate3-types", types)}[tool]
     session = register.find_session(gate)[0]
-    settings = plan.Settings(timeout_s=600)
+    settings = project_table.Settings(timeout_s=600)
     profile = plan.choose(settings)
     context = runner.Context(
         project=project,

@@ -15,7 +15,7 @@ import pytest
 
 from mlx_preflight import isolate
 from mlx_preflight.errors import ChildError
-from mlx_preflight.isolate import Finished, run_child
+from mlx_preflight.isolate import Finished, ending, run_child
 
 FAMILY = """
 sleep 120 &
@@ -218,3 +218,8 @@ def test_the_tail_is_short_and_redacted() -> None:
     done = Finished((), 1, "only out", lines, 0.0, truncated=False)
     assert done.tail(2) == "line 28 ***\nline 29 ***"
     assert Finished((), 1, "only out\n", " \n", 0.0, truncated=False).tail() == "only out"
+
+
+def test_the_last_lines_hold_no_colours() -> None:
+    """A reason is one line for a file and a terminal alike."""
+    assert ending("", "\x1b[34m│\x1b[0m   \x1b[1m128\x1b[0m\n\x1b[?25l\n") == "│   128"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import plan
+from mlx_preflight import plan, project_table
 from mlx_preflight.errors import UsageError
-from mlx_preflight.plan import Check, Settings
+from mlx_preflight.plan import Check
+from mlx_preflight.project_table import Settings
 from mlx_preflight.result import Evidence
 
 ONE_WAIVER = "{ id = 'A', reason = 'b', expires = 2026-01-01 }"
@@ -24,7 +25,7 @@ def project(tmp_path: Path, table: str) -> Path:
 
 def test_a_project_without_a_table_gets_the_defaults(tmp_path: Path) -> None:
     """Nothing has to be configured."""
-    assert plan.load_settings(project(tmp_path, "[project]\nname = 'x'\n")) == Settings()
+    assert project_table.load_settings(project(tmp_path, "[project]\nname = 'x'\n")) == Settings()
 
 
 def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
     run-answers = false
     audit-exempt = { torch = "not on this platform" }
     """
-    found = plan.load_settings(project(tmp_path, table))
+    found = project_table.load_settings(project(tmp_path, table))
     assert (found.profile, found.budget_gb, found.coverage_min) == ("qwen2.5-coder-7b", 24, 84.6)
     assert found.run_answers is False
     assert found.audit_exempt == {"torch": "not on this platform"}
@@ -84,7 +85,7 @@ def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
 def test_a_wrong_value_is_refused(tmp_path: Path, line: str, said: str) -> None:
     """A wrong key, type or range is an error, not the default."""
     with pytest.raises(UsageError) as caught:
-        plan.load_settings(project(tmp_path, f"[tool.mlx-preflight]\n{line}\n"))
+        project_table.load_settings(project(tmp_path, f"[tool.mlx-preflight]\n{line}\n"))
     assert said in str(caught.value)
 
 
@@ -93,7 +94,7 @@ def test_a_damaged_table_is_refused(tmp_path: Path, raw: bytes) -> None:
     """A file that is not TOML is a usage error."""
     (tmp_path / "pyproject.toml").write_bytes(raw)
     with pytest.raises(UsageError, match="not valid TOML"):
-        plan.load_settings(tmp_path)
+        project_table.load_settings(tmp_path)
 
 
 def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
     lines.append("id = 'PYSEC-2'\nreason = 'why'\nexpires = '2026-12-01'")
     text = "".join(f"[[tool.mlx-preflight.audit-waivers]]\n{item}\n" for item in lines)
     (tmp_path / "pyproject.toml").write_text(text)
-    found = plan.load_settings(tmp_path).audit_waivers
+    found = project_table.load_settings(tmp_path).audit_waivers
     assert [item.id for item in found] == ["PYSEC-1", "PYSEC-2"]
     day = dt.date(2026, 12, 1)
     assert all(item.expires == day and item.expired(day) for item in found)
@@ -112,7 +113,7 @@ def test_waivers_are_read_with_their_day(tmp_path: Path) -> None:
 def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
     """Without pyproject.toml nothing is judged by defaults."""
     with pytest.raises(UsageError, match="not found") as caught:
-        plan.load_settings(tmp_path)
+        project_table.load_settings(tmp_path)
     assert "--project" in caught.value.hint
 
 
@@ -188,3 +189,14 @@ def test_a_checks_function_is_its_id() -> None:
     """One id, in the register and in the code."""
     assert Check("AC4.3", "t", "r").function == "ac4_3"
     assert Check("X-1.2", "t", "r").function == "x_1_2"
+
+
+def test_the_readme_shows_every_key_in_a_table_that_can_be_read(tmp_path: Path) -> None:
+    """What it shows may be pasted as it is, and no key has to be found in the source."""
+    readme = Path(__file__).resolve().parents[1] / "README.md"
+    shown = readme.read_text(encoding="utf-8").split("## Configure")[1].split("```toml\n")[1]
+    shown = shown.split("```")[0]
+    (tmp_path / "pyproject.toml").write_text(shown, encoding="utf-8")
+    assert project_table.load_settings(tmp_path).handoff is not None
+    names = [item.name.replace("_", "-") for item in dataclasses.fields(project_table.Settings)]
+    assert [name for name in names if name not in shown] == []

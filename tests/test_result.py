@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_preflight import register, result
+from mlx_preflight import json_file, register, result
 from mlx_preflight.diagnostic import KEPT, LEVELS, STATES, Diagnostic
 from mlx_preflight.errors import ResultError
 from mlx_preflight.result import (
@@ -221,7 +221,7 @@ def test_damaged_json_is_an_error(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(raw)
     with pytest.raises(ResultError, match="unreadable"):
-        result.read_json(path)
+        json_file.read_json(path)
 
 
 def test_a_missing_folder_or_huge_file_is_an_error(tmp_path: Path) -> None:
@@ -229,10 +229,10 @@ def test_a_missing_folder_or_huge_file_is_an_error(tmp_path: Path) -> None:
     big = tmp_path / "big.json"
     big.write_text("[1, 2, 3]", encoding="utf-8")
     with pytest.raises(ResultError, match="9 bytes, at most 8 are read"):
-        result.read_json(big, limit_bytes=8)
+        json_file.read_json(big, limit_bytes=8)
     for path, said in ((tmp_path / "missing.json", "unreadable"), (tmp_path, "no regular file")):
         with pytest.raises(ResultError, match=said):
-            result.read_json(path)
+            json_file.read_json(path)
 
 
 def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "zero.json").symlink_to("/dev/zero")
     for name in ("pipe.json", "zero.json"):
         with pytest.raises(ResultError, match="no regular file"):
-            result.read_json(tmp_path / name)
+            json_file.read_json(tmp_path / name)
 
 
 def test_a_result_under_another_name_is_refused(
@@ -269,7 +269,7 @@ def test_a_path_below_a_file_is_an_error_with_a_hint(tmp_path: Path) -> None:
     """Where no folder can be made, the writer says what to do."""
     (tmp_path / "file").write_text("kept", encoding="utf-8")
     with pytest.raises(ResultError, match="cannot write") as caught:
-        result.write_json(tmp_path / "file" / "x.json", {})
+        json_file.write_json(tmp_path / "file" / "x.json", {})
     assert "writable" in caught.value.hint
 
 
@@ -277,16 +277,16 @@ def test_a_path_below_a_file_is_an_error_with_a_hint(tmp_path: Path) -> None:
 def test_what_json_cannot_hold_leaves_the_old_file(tmp_path: Path, document: object) -> None:
     """A document that is refused does not touch the file that was there."""
     path = tmp_path / "x.json"
-    result.write_json(path, {"old": 1})
+    json_file.write_json(path, {"old": 1})
     with pytest.raises(ResultError, match="cannot be written as JSON"):
-        result.write_json(path, document)
-    assert result.read_json(path) == {"old": 1}
+        json_file.write_json(path, document)
+    assert json_file.read_json(path) == {"old": 1}
 
 
 def test_text_that_utf8_cannot_hold_is_an_error(tmp_path: Path) -> None:
     """A lone surrogate is refused and leaves neither file nor temporary file."""
     with pytest.raises(ResultError, match="cannot write"):
-        result.write_text(tmp_path / "x.md", "\ud800")
+        json_file.write_text(tmp_path / "x.md", "\ud800")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -294,9 +294,9 @@ def test_a_file_is_as_readable_as_the_user_wants(tmp_path: Path) -> None:
     """A new file obeys the umask, a replaced one keeps its permissions."""
     before = os.umask(0o027)
     try:
-        result.write_text(tmp_path / "new.md", "x")
+        json_file.write_text(tmp_path / "new.md", "x")
         (tmp_path / "tool.py").touch(0o750)
-        result.write_text(tmp_path / "tool.py", "x")
+        json_file.write_text(tmp_path / "tool.py", "x")
     finally:
         os.umask(before)
     assert (tmp_path / "new.md").stat().st_mode & 0o777 == 0o640
@@ -307,12 +307,13 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from mlx_preflight import result
+from mlx_preflight import json_file
 from mlx_preflight.errors import ResultError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 before = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
 try:
-    result.write_json(Path(sys.argv[1]), ["x" * 100_000])
+    json_file.write_json(Path(sys.argv[1]), ["x" * 100_000])
 except ResultError as error:
     said = str(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -323,7 +324,7 @@ print(said)
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     """When the disk takes no more, the old file stays whole and nothing is left beside it."""
     path = tmp_path / "x.json"
-    result.write_json(path, {"old": 1})
+    json_file.write_json(path, {"old": 1})
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(path)],
         capture_output=True,
@@ -332,7 +333,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         check=True,
     )
     assert "cannot write" in done.stdout, done.stderr
-    assert result.read_json(path) == {"old": 1}
+    assert json_file.read_json(path) == {"old": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import plan, result, runner
+from mlx_preflight import plan, project_table, result, runner
 from mlx_preflight.errors import BlockedError, ChildError, ResultError
 from mlx_preflight.plan import Check, Session
 from mlx_preflight.result import Evidence, Measurement, Outcome, Status
@@ -55,7 +55,7 @@ def context(tmp_path: Path) -> Context:
         state=tmp_path / ".preflight",
         run_id="run-1",
         profile=profile,
-        settings=plan.Settings(),
+        settings=project_table.Settings(),
         model=profile.model,
         evidence=profile.evidence,
         budget_bytes=16_000_000_000,

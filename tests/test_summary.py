@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from mlx_preflight import manifest, register, result
+from mlx_preflight import json_file, manifest, register, result
 from mlx_preflight.errors import NothingRanError, ResultError
 from mlx_preflight.manifest import Manifest
 from mlx_preflight.report import document
@@ -254,7 +254,7 @@ def test_a_damaged_report_is_an_error(
     plan_run(tmp_path)
     save(tmp_path, make_run("gates"))
     _, report = summarize(tmp_path, "run-1")
-    result.write_json(tmp_path / "report.json", {**report, **change})
+    json_file.write_json(tmp_path / "report.json", {**report, **change})
     with pytest.raises(ResultError, match=said):
         document.read(tmp_path / "report.json")
 

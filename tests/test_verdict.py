@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_preflight import plan, register
+from mlx_preflight import plan, project_table, register
 from mlx_preflight.errors import ResultError
 from mlx_preflight.plan import Profile
 from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status
@@ -265,5 +265,5 @@ def test_a_target_verdict_names_model_and_size() -> None:
     assert judged({}, profile=TARGET).holds_for == (
         "Qwen2.5-Coder-7B-Instruct (Qwen/Qwen2.5-Coder-7B-Instruct) and no other model"
     )
-    own = plan.choose(plan.Settings(), model="./mine")
+    own = plan.choose(project_table.Settings(), model="./mine")
     assert judged({}, profile=own).holds_for == "./mine and no other model"

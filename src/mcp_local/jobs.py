@@ -21,11 +21,12 @@ from typing import IO, Any
 
 import psutil
 
-from mlx_preflight import plan, register
+from mlx_preflight import plan, project_table, register
 from mlx_preflight.claim import Claim
 from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.isolate import child_environment, redact
-from mlx_preflight.result import read_json, read_result
+from mlx_preflight.json_file import read_json
+from mlx_preflight.result import read_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
 
 _STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
@@ -148,7 +149,7 @@ class Jobs:
             PreflightError: The run cannot be started.
         """
         planned, command = self._command(project, target)
-        settings = plan.load_settings(project)
+        settings = project_table.load_settings(project)
         plan.choose(settings, profile=profile, budget_gb=budget_gb)
         options = ["--profile", profile] if profile else []
         options += ["--budget-gb", repr(float(budget_gb))] if budget_gb else []

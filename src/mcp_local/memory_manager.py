@@ -21,7 +21,7 @@ from mcp_local.run_index import RunIndex
 from mcp_local.run_log import Damage, RunLog
 from mcp_local.trends import Point
 from mlx_preflight.errors import UsageError
-from mlx_preflight.result import write_text
+from mlx_preflight.json_file import write_text
 
 if TYPE_CHECKING:
     from mcp_local.qdrant_manager import QdrantManager

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mcp_local.memory_manager import FOLDER, MemoryManager
-from mlx_preflight import plan
+from mlx_preflight import project_table
 from mlx_preflight.criteria import sign_off
-from mlx_preflight.result import read_json
+from mlx_preflight.json_file import read_json
 
 
 def remember(state: Path) -> str:
@@ -28,7 +28,7 @@ def _settings_of(project: Path) -> dict[str, Any]:
     """Return the settings of a project that differ from the defaults."""
     if not (project / "pyproject.toml").is_file():
         return {}
-    found, default = plan.load_settings(project), plan.Settings()
+    found, default = project_table.load_settings(project), project_table.Settings()
     return {
         item.name: getattr(found, item.name)
         for item in dataclasses.fields(found)

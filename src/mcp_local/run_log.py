@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from mcp_local.record_form import Record, clean, validate
 from mlx_preflight.errors import ResultError
-from mlx_preflight.result import write_text
+from mlx_preflight.json_file import write_text
 
 MAX_LINE_BYTES = 4_000_000
 """A longer line is no record: real ones are under 100 kB."""

@@ -23,6 +23,7 @@ from mlx_preflight import (
     cli_memory,
     cli_model,
     plan,
+    project_table,
     register,
 )
 from mlx_preflight.cli_options import (
@@ -208,7 +209,7 @@ def _hand_off(document: dict[str, Any], project: Path) -> tuple[str, ...]:
 
     if not (project / "pyproject.toml").is_file():
         return ()
-    return handoff.write(document, project, plan.load_settings(project))
+    return handoff.write(document, project, project_table.load_settings(project))
 
 
 cli_model.attach(app)

@@ -30,7 +30,8 @@ def attach(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(
         epilog="Examples:  mlx-preflight export qwen2.5-coder-7b --framework axolotl --backend "
-        "cuda  ·  mlx-preflight export embedded --framework mlx-lm --bits 16 --out run.yaml"
+        "cuda  ·  mlx-preflight export embedded --framework mlx-lm --bits 16 --num-layers 4 "
+        "--max-seq-length 512 --out run.yaml"
     )(export)
     app.command(epilog="Example:  mlx-preflight comparison --json")(comparison)
     app.command(
@@ -43,7 +44,7 @@ def export(
     framework: Annotated[str, typer.Option("--framework", help="Its name, such as axolotl.")],
     out: Annotated[Path | None, typer.Option("--out", help="File; default: its own name.")] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Updates of the adapter.")] = 1000,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0.0)] = 1e-5,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Constant.")] = 1e-5,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     batch_size: Batch = 4,
     max_seq_length: Length = 2048,
@@ -65,11 +66,12 @@ def export(
     """
     from mlx_preflight.frameworks import framework as frameworks
     from mlx_preflight.frameworks import recipe
+    from mlx_preflight.memory import subjects
 
     plugin = frameworks.find(framework)
     source, settings = read(model, locals())
-    place = str(source.folder) if source.folder else source.name
-    run = recipe.Recipe(place, source.config, settings, steps, learning_rate, seed)
+    subjects.check(source.config, settings)
+    run = recipe.Recipe(source.place, source.config, settings, steps, learning_rate, seed)
     path = out or Path(plugin.FRAMEWORK.config_file)
     recipe.write(plugin, run, path)
     if as_json:
@@ -120,7 +122,9 @@ def evaluation(
         document.record(root, root / ".preflight")
     found = evaluated.evidence(root)
     if as_json:
-        print_json({"status": found.status, "reason": found.reason})
+        print_json({"status": found.status, "reason": found.reason, "remedy": found.remedy})
     else:
         typer.echo(found.reason)
+        if found.remedy:
+            typer.echo(f"  try: {found.remedy}")
     raise typer.Exit(0 if found.status is Status.PASS else 1)

@@ -39,7 +39,7 @@ def init(
     Existing files are only ever added to, and only after you agreed.
     """
     from mlx_preflight.adopt import debt, proposal, survey
-    from mlx_preflight.result import write_text
+    from mlx_preflight.json_file import write_text
 
     root = project.resolve()
     seen = survey.look(root)
@@ -48,6 +48,9 @@ def init(
     say(f"{root}: {seen.layout} layout, coverage of {seen.source}, default group {seen.group}")
     for name, reason in seen.off.items():
         say(f"off: {name}: {reason}")
+    remarks = list(proposal.remarks(root, seen))
+    for remark in remarks:
+        say(f"note: {remark}")
     written, left = [], []
     for change in changes:
         if dry_run:
@@ -72,10 +75,11 @@ def init(
             "written": written,
             "left": left,
             "baselines": recorded,
+            "notes": remarks,
         }
         print_json(document)
     elif not dry_run:
-        say("everything was there already" if not changes else "next: `nox`")
+        say(f"next: `nox -s {seen.group}`" if changes else "nothing was missing")
     raise typer.Exit(1 if left else 0)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight import plan
+from mlx_preflight import plan, project_table
 from mlx_preflight.errors import UsageError
 from mlx_preflight.runner import Context, new_run_id
 
@@ -37,7 +37,7 @@ def context_of(
         UsageError: No such project, profile or key in its table.
     """
     project = project.resolve()
-    settings = plan.load_settings(project)
+    settings = project_table.load_settings(project)
     chosen = plan.choose(settings, profile=profile, model=model, budget_gb=budget_gb)
     return Context(
         project=project,

@@ -21,6 +21,9 @@ from typing import IO
 
 from mlx_preflight.errors import ChildError
 
+KEPT_END = 20_000
+"""Characters at the end of a stream in which its last lines are looked for."""
+
 KEPT_BYTES = 4_000_000
 """Bytes kept of each stream; ruff and mypy write JSON in this order of size."""
 
@@ -32,6 +35,8 @@ SECRETS = re.compile(
 """Environment variables whose name matches never reach a child."""
 
 _SECRET_TEXT = re.compile(r"\bhf_[A-Za-z0-9]{8,}|(?i:(?<=bearer ))\S+|(?<=://)[^/\s@]+(?=@)")
+
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 _RUNNING: set[subprocess.Popen[bytes]] = set()
 
@@ -149,8 +154,12 @@ def run_child(
 
 
 def ending(out: str, err: str, lines: int = 12) -> str:
-    """Return the last lines of both streams, redacted; libraries put errors into either."""
-    kept = [*out.strip().splitlines()[-4:], *err.strip().splitlines()[-lines:]]
+    """Return the last lines of both streams, redacted; libraries put errors into either.
+
+    Colours are left out: some libraries print them whatever they print to.
+    """
+    ends = _COLOUR.sub("", out[-KEPT_END:]), _COLOUR.sub("", err[-KEPT_END:])
+    kept = [*ends[0].strip().splitlines()[-4:], *ends[1].strip().splitlines()[-lines:]]
     return redact("\n".join(line[:300] for line in kept if line.strip()))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.errors import ResultError
-from mlx_preflight.result import read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
 
 SCHEMA = 1
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from mlx_preflight import remedies
 from mlx_preflight.errors import UsageError
-from mlx_preflight.plan import GROUPS, Check, Session, Settings, suggest
+from mlx_preflight.plan import GROUPS, Check, Session, suggest
+from mlx_preflight.project_table import Settings
 
 BLACK, RUFF, MYPY = "black>=25.9,<27", "ruff>=0.17,<0.18", "mypy>=1.18,<3"
 PYTEST = ("pytest>=7.4,<10", "coverage[toml]>=7.10,<8")

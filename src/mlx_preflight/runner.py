@@ -23,7 +23,8 @@ from mlx_preflight import environment, result
 from mlx_preflight.diagnostic import KEPT
 from mlx_preflight.errors import BlockedError, PreflightError, ResultError
 from mlx_preflight.isolate import redact
-from mlx_preflight.plan import Check, Profile, Session, Settings
+from mlx_preflight.plan import Check, Profile, Session
+from mlx_preflight.project_table import Settings
 from mlx_preflight.result import (
     CheckResult,
     Evidence,

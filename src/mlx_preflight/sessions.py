@@ -18,7 +18,7 @@ from typing import NoReturn
 import nox
 from nox.command import CommandFailed
 
-from mlx_preflight import environment, manifest, plan, register, venv
+from mlx_preflight import environment, manifest, plan, project_table, register, venv
 from mlx_preflight.claim import Claim
 from mlx_preflight.errors import PreflightError, ResultError
 from mlx_preflight.frameworks import framework
@@ -81,7 +81,7 @@ def _table(project: Path) -> tuple[dict[str, str], str]:
     A table that cannot be read turns nothing off: every session then says what is wrong.
     """
     try:
-        settings = plan.load_settings(project)
+        settings = project_table.load_settings(project)
         return register.off(settings), settings.default_group
     except PreflightError:
         return {}, "preflight"
@@ -304,7 +304,7 @@ def _forwarded(session: nox.Session, project: Path) -> tuple[list[str], plan.Pro
     parser.add_argument("--profile")
     parser.add_argument("--model")
     parser.add_argument("--budget-gb", type=float)
-    settings = plan.load_settings(project)
+    settings = project_table.load_settings(project)
     try:
         known, unknown = parser.parse_known_args(session.posargs)
         profile = plan.choose(settings, **vars(known))

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import manifest, plan, register, verdict
+from mlx_preflight import manifest, plan, project_table, register, verdict
 from mlx_preflight.errors import NothingRanError, ResultError, UsageError
+from mlx_preflight.json_file import write_json, write_text
 from mlx_preflight.manifest import Manifest
-from mlx_preflight.result import SessionResult, read_result, write_json, write_text
+from mlx_preflight.result import SessionResult, read_result
 from mlx_preflight.verdict import Verdict
 
 REPORTS = ("report.json", "report.md", "report.html", "junit.xml", "report.sarif")
@@ -162,9 +163,9 @@ def off_in(project: Path) -> dict[str, str]:
     """Return what the project turned off; results without their project turn nothing off."""
     if not (project / "pyproject.toml").is_file():
         return {}
-    return register.off(plan.load_settings(project))
+    return register.off(project_table.load_settings(project))
 
 
 def _profile(run: Manifest) -> plan.Profile:
     named = run.profile if run.profile in plan.PROFILES else None
-    return plan.choose(plan.Settings(), profile=named, model=run.model or None)
+    return plan.choose(project_table.Settings(), profile=named, model=run.model or None)

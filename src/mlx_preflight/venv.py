@@ -14,7 +14,7 @@ from pathlib import Path
 import nox
 
 from mlx_preflight import __version__, plan
-from mlx_preflight.result import write_text
+from mlx_preflight.json_file import write_text
 
 MODEL_STACK = ("mlx-lm", "mlx", "transformers", "huggingface-hub", "numpy")
 """Dependencies of the package that a venv for a mere tool can do without."""

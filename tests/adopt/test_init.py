@@ -16,7 +16,7 @@ from adopt.layouts import LAYOUTS, Layout, faults
 from gates import sample
 from typer.testing import CliRunner, Result
 
-from mlx_preflight import plan, register
+from mlx_preflight import project_table, register
 from mlx_preflight.adopt import proposal, survey
 from mlx_preflight.cli import app
 from mlx_preflight.errors import UsageError
@@ -42,7 +42,7 @@ def test_the_layout_is_seen_and_the_settings_are_valid(tmp_path: Path, layout: L
     """Source folder, default group and the gates that cannot apply stand in the table."""
     project = layout.write(tmp_path)
     assert init(project, "--yes").exit_code == 0
-    settings = plan.load_settings(project)
+    settings = project_table.load_settings(project)
     assert settings.source == layout.source
     assert settings.default_group == "gates"
     assert set(register.off(settings)) == layout.off
@@ -157,7 +157,7 @@ def test_the_table_is_valid_for_every_survey(tmp_path: Path) -> None:
     """Names with quotes and backslashes stay names."""
     seen = survey.Survey("flat", 'a"b\\c', "tests/é", "gates", {"gate7-build": 'a "reason"'})
     (tmp_path / "pyproject.toml").write_text(proposal.table(seen), encoding="utf-8")
-    settings = plan.load_settings(tmp_path)
+    settings = project_table.load_settings(tmp_path)
     assert (settings.source, settings.acceptance) == ('a"b\\c', "tests/é")
     assert settings.off == {"gate7-build": 'a "reason"'}
 
@@ -165,7 +165,7 @@ def test_the_table_is_valid_for_every_survey(tmp_path: Path) -> None:
 def red(project: Path, off: frozenset[str]) -> dict[str, str]:
     """Return gate → reason of those that do not pass on a project."""
     settings = dataclasses.replace(
-        plan.load_settings(project), audit_environment="site", audit_database="osv"
+        project_table.load_settings(project), audit_environment="site", audit_database="osv"
     )
     changed: dict[str, Any] = {
         item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)
@@ -212,3 +212,19 @@ def test_one_gate_of_another_project_prints_its_findings(tmp_path: Path) -> None
     (check,) = json.loads(done.stdout)["checks"]
     (found,) = check["diagnostics"]
     assert (found["path"], found["line"], found["code"]) == ("beta/unused.py", 1, "F401")
+
+
+def test_what_is_there_and_does_not_serve_is_named(tmp_path: Path) -> None:
+    """A workflow of that name and a noxfile with a choice of its own would hide the gates."""
+    layout = LAYOUTS[0]
+    project = layout.write(tmp_path)
+    workflow = project / ".github" / "workflows" / "preflight.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("name: mine\n")
+    (project / "noxfile.py").write_text('import nox\n\nnox.options.sessions = ["lint"]\n')
+    done = init(project, "--yes")
+    assert "note: .github/workflows/preflight.yml is another workflow" in done.output
+    assert "the gates are `nox -s gates`" in done.output
+    assert workflow.read_text() == "name: mine\n"
+    again = json.loads(init(project, "--yes", "--json").output)
+    assert len(again["notes"]) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from mlx_preflight.criteria import answers, sign_off
 from mlx_preflight.errors import ResultError, UsageError
-from mlx_preflight.result import write_json
+from mlx_preflight.json_file import write_json
 
 
 @pytest.fixture

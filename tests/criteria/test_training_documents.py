@@ -10,6 +10,7 @@ import pytest
 
 from mlx_preflight.criteria import documented
 from mlx_preflight.errors import BlockedError
+from mlx_preflight.json_file import write_json
 from mlx_preflight.report import training_documents
 from mlx_preflight.result import (
     CheckResult,
@@ -17,7 +18,6 @@ from mlx_preflight.result import (
     Measurement,
     SessionResult,
     Status,
-    write_json,
     write_result,
 )
 
@@ -192,3 +192,16 @@ def test_another_model_has_no_line_about_the_target(
     text = training_documents.MEMORY.path(tmp_path).read_text()
     assert "Qwen2.5-Coder-7B-Instruct, one row" not in text
     assert "+3.7 % at worst, in 2 runs" in text
+
+
+def test_what_was_computed_is_not_called_measured(tmp_path: Path) -> None:
+    """The estimate of the 7B model stands beside measurements of another one."""
+    training_documents.record(training_documents.MEMORY, tmp_path, prepare(tmp_path))
+    text = training_documents.MEMORY.path(tmp_path).read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| AC0.1")]
+    kinds = {row[3]: row[2] for row in rows}
+    assert kinds["qwen2_5_coder_7b_training_estimate_bytes"] == "simulated"
+    assert kinds["calibration_predicted_bytes"] == "simulated"
+    assert kinds["calibration_measured_bytes"] == kinds["training_peak_bytes"] == "embedded"
+    # Nothing is left of a budget to three digits alone: 15.97 GB are not 16.
+    assert "Headroom: 15.97 GB of the 16 GB budget" in text

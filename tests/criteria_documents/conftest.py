@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlx_preflight import plan, register, runner
+from mlx_preflight import plan, project_table, register, runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +45,13 @@ def judge(
             if text is not None:
                 raw = text if isinstance(text, bytes) else text.encode()
                 (folder / name).write_bytes(raw)
-        profile = plan.choose(plan.Settings())
+        profile = plan.choose(project_table.Settings())
         context = runner.Context(
             project=tmp_path,
             state=tmp_path / ".preflight",
             run_id="r1",
             profile=profile,
-            settings=plan.Settings(),
+            settings=project_table.Settings(),
             model=profile.model,
             evidence=profile.evidence,
             budget_bytes=16 * 10**9,

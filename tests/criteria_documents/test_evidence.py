@@ -105,6 +105,8 @@ def test_evidence_that_is_too_old_fails_with_the_command(project: Path) -> None:
         ("axolotl", lambda d: d["train"][0]["loss"].__setitem__(0, 11.5), "trains on something"),
         ("mlx-lm", lambda d: d["train"][0].update(peak_rss_bytes=99_000_000), "disagree"),
         ("mlx-lm", lambda d: d.pop("config_lines"), "incomplete"),
+        ("peft", lambda d: d["machine"].update(memory_bytes=1), "peft is of another machine"),
+        ("peft", lambda d: d.pop("machine"), "evidence on peft: incomplete"),
         ("mlx-lm", lambda d: d.pop("probe"), "needs 'probe'"),
     ],
 )
@@ -178,7 +180,7 @@ def records(state: Path) -> None:
     for name in framework.names():
         figures = json.loads(evidence.path(ROOT, name).read_text())
         inputs = measure.digest(framework.find(name), measure.Order(Path(), Path()))
-        machine = figures["machine"]
+        machine = figures.pop("machine")
         item = record.Record(name, Status.PASS, "x", inputs, figures["date"], machine, figures)
         record.write(state, item)
 
@@ -189,6 +191,21 @@ def records(state: Path) -> None:
         (lambda path: path.unlink(), "axolotl was not measured"),
         (lambda path: change(path, lambda d: d.update(status="ERROR")), "ended in ERROR"),
         (lambda path: change(path, lambda d: d.update(inputs="0")), "other inputs"),
+        (
+            lambda path: change(path, lambda d: d["figures"]["install"].update(install_s=None)),
+            "a venv that the comparison did not install",
+        ),
+        (
+            lambda path: change(
+                path, lambda d: d["figures"]["install"]["packages"].update(axolotl="0.18.0")
+            ),
+            "axolotl 0.18.0, asked for is axolotl==0.19.0",
+        ),
+        (lambda path: change(path, lambda d: d["figures"].pop("install")), "incomplete"),
+        (
+            lambda path: change(path, lambda d: d["machine"].update(cpu_count=64)),
+            "axolotl is of another machine .*cpu_count 64",
+        ),
     ],
 )
 def test_nothing_is_rewritten_from_a_part_of_the_comparison(
@@ -204,6 +221,17 @@ def test_nothing_is_rewritten_from_a_part_of_the_comparison(
         evaluation.record(project, state)
     assert "compare" in raised.value.hint
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_figures_that_give_no_document_do_not_replace_the_evidence(project: Path) -> None:
+    """A record that lacks a figure is found before the first file is written."""
+    state = project / ".preflight"
+    records(state)
+    change(record.path(state, "peft"), lambda d: d["figures"].pop("config_lines"))
+    before = evidence.path(project, "mlx-lm").stat().st_mtime_ns
+    with pytest.raises(ResultError, match="incomplete"):
+        evaluation.record(project, state)
+    assert evidence.path(project, "mlx-lm").stat().st_mtime_ns == before
 
 
 def test_a_finished_comparison_becomes_evidence(project: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlx_preflight import plan, register, runner
+from mlx_preflight import plan, project_table, register, runner
 from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def judge(project: Path, dependencies: list[str], extra: str = "") -> dict[str, 
         f"[project]\nname = 'sample'\nversion = '1'\ndependencies = {dependencies!r}\n{extra}"
     )
     (project / "sample.py").write_text("VALUE = 1\n")
-    profile = plan.choose(plan.Settings())
+    profile = plan.choose(project_table.Settings())
     context = runner.Context(
         project=project,
         state=project / ".preflight",
         run_id="r1",
         profile=profile,
-        settings=plan.Settings(),
+        settings=project_table.Settings(),
         model=profile.model,
         evidence=profile.evidence,
         budget_bytes=16 * 10**9,

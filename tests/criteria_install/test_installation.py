@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_preflight import plan, register, runner
+from mlx_preflight import plan, project_table, register, runner
 from mlx_preflight.criteria import clean_venv, installation
 from mlx_preflight.isolate import Finished
 from mlx_preflight.result import Status
@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> installation.Facts:
     """Return what this venv answers."""
-    profile = plan.choose(plan.Settings())
+    profile = plan.choose(project_table.Settings())
     session, _ = register.find_session("ac3-installation")
     context = runner.Context(
         project=ROOT,
         state=tmp_path_factory.mktemp("state"),
         run_id="r1",
         profile=profile,
-        settings=plan.Settings(),
+        settings=project_table.Settings(),
         model=profile.model,
         evidence=profile.evidence,
         budget_bytes=16 * 10**9,

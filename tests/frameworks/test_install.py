@@ -60,6 +60,21 @@ def test_a_venv_that_something_else_filled_is_left_alone(tmp_path: Path) -> None
     assert install.packages(tmp_path) == {"numpy": "2.4.6"}
 
 
+def test_what_an_unfinished_installation_left_is_removed(tmp_path: Path) -> None:
+    """Packages, half-unpacked folders and scripts go, so that the next one is whole."""
+    python = venv(tmp_path, "pip-26.3")
+    asked = dataclasses.replace(NULL, requirements=(("absent",),))
+    for _ in range(2):
+        with pytest.raises(ChildError, match="cannot start"):
+            install.install(asked, python, 10, lambda _: None)
+        there = {path.name for path in tmp_path.rglob("*")} - {install.BEGUN}
+        assert there == {"bin", *SITE.parts, "pip-26.3.dist-info"}
+        (tmp_path / SITE / "numpy-2.4.6.dist-info").mkdir()
+        (tmp_path / SITE / "half").mkdir()
+        (tmp_path / SITE / "half" / "file").write_bytes(b"x")
+        (tmp_path / "bin" / "f2py").write_text("")
+
+
 @pytest.mark.slow
 def test_without_an_index_pip_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real pip, no index: the message has its last lines, and no stamp is left."""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.frameworks import __main__ as command
-from mlx_preflight.frameworks import framework, measure, recipe, record
-from mlx_preflight.result import Status, write_json
+from mlx_preflight.frameworks import framework, install, measure, recipe, record
+from mlx_preflight.json_file import write_json
+from mlx_preflight.result import Status
 
 STEPS = 6
 NULL = framework.find("null")
@@ -104,6 +112,55 @@ def test_an_interpreter_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert (found.status, "cannot start" in found.reason) == (Status.ERROR, True)
 
 
+def wheel(folder: Path) -> None:
+    """Write a package of one line that pip can install."""
+    about = "thing-1.0.dist-info"
+    files = {
+        "thing.py": "",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record_file = "".join(f"{name},,\n" for name in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(folder / "thing-1.0-py3-none-any.whl", "w") as archive:
+        for name, text in {**files, f"{about}/RECORD": record_file}.items():
+            archive.writestr(name, text)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_a_disk_that_is_full_during_an_installation_stops_that_framework_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real pip on a full device: ERROR with the cause, no stamp, and the next try begins anew."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "v")], check=True)
+    wheel(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    plugin: Any = SimpleNamespace(**vars(NULL))
+    plugin.FRAMEWORK = dataclasses.replace(NULL.FRAMEWORK, requirements=(("thing==1.0",),))
+    told = order(tmp_path, python=tmp_path / "v" / "bin" / "python", installing=True)
+    with monkeypatch.context() as full:
+        full.setenv("PIP_REPORT", "/dev/full")
+        found = measure.measure(plugin, told, lambda _: None)
+    assert found.status is Status.ERROR
+    assert found.reason.startswith("install: pip install failed: ERROR: ")
+    assert "No space left on device" in found.reason
+    assert "No space left on device" in "\n".join(found.log)
+    assert found.figures == {}
+    assert not (tmp_path / "v" / install.STAMP).exists()
+    site = next((tmp_path / "v").glob("lib/python3.*/site-packages"))
+    (site / "half").mkdir()
+    (site / "half" / "unpacked.bin").write_bytes(b"x" * 1_000_000)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "cache"))
+    again = measure.measure(plugin, told, lambda _: None)
+    assert again.status is Status.PASS, again.reason
+    assert again.figures["install"]["packages"] == {"thing": "1.0"}
+    assert not (site / "half").exists()
+    assert (site / "pip").is_dir()
+    # Compiled code counts wherever the caller keeps that of others.
+    assert list((site / "__pycache__").glob("thing.*.pyc"))
+
+
 def test_too_few_steps_give_no_speed() -> None:
     """A median of nothing is an error, not zero."""
     with pytest.raises(ValueError, match="too few"):
@@ -146,6 +203,46 @@ def test_an_error_is_the_exit_code_and_is_kept(
     assert found is not None
     assert found.status is Status.ERROR
     assert "null: ERROR: import: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "child", "code", "said"),
+    [
+        (signal.SIGINT, False, 130, 'null: interrupted; `nox -s "compare(null)"`'),
+        (signal.SIGTERM, False, 130, "null: interrupted"),
+        (signal.SIGKILL, True, 3, "null: ERROR: train: killed by SIGKILL: the system ran out"),
+    ],
+)
+def test_a_signal_ends_a_measurement_in_one_line(
+    tmp_path: Path, number: signal.Signals, child: bool, code: int, said: str
+) -> None:
+    """Ctrl-C, a terminating nox and a killed training: no traceback, and nothing lives on."""
+    steps = tmp_path / ".preflight" / "artifacts" / "compare" / "null" / "run 1" / "steps.jsonl"
+    program = (
+        "import functools, sys; from mlx_preflight.frameworks import __main__ as m; "
+        "m.measure.Order = functools.partial(m.measure.Order, extra={'behaviour': 'hang'}); "
+        "sys.exit(m.main(sys.argv[1:]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not (steps.is_file() and steps.read_text()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    listed = subprocess.check_output(["ps", "-axo", "pid=,ppid="], text=True)
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
+    training = next(pid for pid, parent in pairs if parent == process.pid)
+    os.kill(training if child else process.pid, number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == code, out
+    assert said in out
+    assert "Traceback" not in out
+    with pytest.raises(ProcessLookupError):
+        os.kill(training, 0)
 
 
 def test_an_unknown_framework_is_a_usage_error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from mlx_preflight import plan, register, runner
+from mlx_preflight import plan, project_table, register, runner
 from mlx_preflight.selftest import faults
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def session_and_context(
     project: Path, session_id: str, *, run_id: str = "r1", **settings: object
 ) -> tuple[plan.Session, runner.Context]:
     """Return a gate's session and a context of a project."""
-    chosen = dataclasses.replace(plan.Settings(tests_min=1), **settings)  # type: ignore[arg-type]
+    chosen = dataclasses.replace(project_table.Settings(tests_min=1), **settings)  # type: ignore[arg-type]
     profile = plan.choose(chosen)
     context = runner.Context(
         project=project,

@@ -14,7 +14,7 @@ from mlx_preflight.gates import audit, closure, pip_audit_run, tool
 from mlx_preflight.gates.closure import Closure
 from mlx_preflight.gates.vulnerability import rated
 from mlx_preflight.isolate import Finished
-from mlx_preflight.plan import Settings
+from mlx_preflight.project_table import Settings
 from mlx_preflight.result import Status
 
 if TYPE_CHECKING:

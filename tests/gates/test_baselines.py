@@ -137,6 +137,7 @@ def test_a_suppression_is_no_way_out(tmp_path: Path) -> None:
     check = sample.run(project, "gate2-lint", lint_max=9, lint_suppressions_max=1)
     assert check.status is Status.FAIL
     assert "2 suppressions, 1 accepted by count" in check.reason
+    assert "raise lint-suppressions-max" in check.remedy
 
 
 def test_ci_never_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

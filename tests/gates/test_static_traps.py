@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gates import sample
 
-from mlx_preflight import plan, runner
+from mlx_preflight import plan, project_table, runner
 from mlx_preflight.errors import ChildError
 from mlx_preflight.gates import tool
 from mlx_preflight.result import Evidence, Status
@@ -103,7 +103,7 @@ def test_a_tool_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
         state=tmp_path / ".preflight",
         run_id="r1",
         profile=profile,
-        settings=plan.Settings(),
+        settings=project_table.Settings(),
         model=profile.model,
         evidence=Evidence.EMBEDDED,
         budget_bytes=1,

@@ -14,7 +14,7 @@ from mcp_local.memory_manager import MemoryManager
 from mlx_preflight.cli import app
 from mlx_preflight.criteria import answers
 from mlx_preflight.errors import UsageError
-from mlx_preflight.result import write_json
+from mlx_preflight.json_file import write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from mcp_local.memory_manager import MemoryManager
 from mcp_local.remember import remember
 from mlx_preflight.criteria import answers, sign_off
 from mlx_preflight.errors import PreflightError, ResultError, UsageError
-from mlx_preflight.result import write_json
+from mlx_preflight.json_file import write_json
 
 WRITER = """
 import sys

@@ -93,7 +93,9 @@ def test_written_configs_are_what_the_trainers_read(
     """mlx_lm knows every key with its own parser and types; axolotl's fields agree."""
     from mlx_lm import lora
 
-    settings = Settings(batch_size=2, grad_checkpoint=True, bits=bits, keys=keys, num_layers=3)
+    settings = Settings(
+        batch_size=2, grad_checkpoint=True, bits=bits, keys=keys, num_layers=3, dtype="float32"
+    )
     paths = recipes.write(tmp_path / "run", "owner/name", settings, CONFIG, "head")
     text = paths[0].read_text()
     document = yaml.load(text, lora.yaml_loader)  # noqa: S506  (mlx_lm's own loader)
@@ -109,6 +111,26 @@ def test_written_configs_are_what_the_trainers_read(
     assert other["load_in_4bit"] is (bits == 4)
     assert other["lora_alpha"] / other["lora_r"] == document["lora_parameters"]["scale"]
     assert other["micro_batch_size"] == document["batch_size"]
+
+
+def test_bits_that_axolotl_lacks_leave_its_file_out(tmp_path: Path) -> None:
+    """Six bits are written for MLX-LM alone, and somebody is told why."""
+    said: list[str] = []
+    settings = Settings(bits=6, dtype="float32")
+    paths = recipes.write(tmp_path, "owner/name", settings, CONFIG, "head", said.append)
+    assert [path.name for path in tmp_path.iterdir()] == [path.name for path in paths]
+    assert [path.name for path in paths] == ["lora_config.yaml"]
+    assert said == ["axolotl.yml is not written: bits is 6; allowed: 4, 8, 16 for axolotl"]
+
+
+def test_a_config_without_weights_is_no_model_to_train(tmp_path: Path) -> None:
+    """A training file names weights or a hub id, never a config.json."""
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(CONFIG))
+    with pytest.raises(UsageError, match="no weights to train"):
+        _ = source.find(str(config)).place
+    assert source.find("embedded").place == str(EMBEDDED_FOLDER)
+    assert source.find("qwen2.5-coder-7b").place == "Qwen/Qwen2.5-Coder-7B-Instruct"
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

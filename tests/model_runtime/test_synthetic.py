@@ -18,7 +18,8 @@ from mlx_preflight.errors import BlockedError, ChildError, ResultError, UsageErr
 from mlx_preflight.memory import known
 from mlx_preflight.memory.known import Known
 from mlx_preflight.model import checkpoint, location, runtime, synthetic
-from mlx_preflight.plan import PROFILES, Settings
+from mlx_preflight.plan import PROFILES
+from mlx_preflight.project_table import Settings
 from mlx_preflight.result import Evidence, Status
 
 PROFILE = PROFILES["qwen2.5-coder-7b-synthetic"]

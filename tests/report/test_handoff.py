@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from mlx_preflight import plan, register, verdict
+from mlx_preflight import plan, project_table, register, verdict
 from mlx_preflight.errors import HandoffError, UsageError
 from mlx_preflight.handoff_table import Handoff
 from mlx_preflight.manifest import Manifest
@@ -78,8 +78,8 @@ def _check(check: plan.Check, failed: str, reason: str) -> CheckResult:
     return CheckResult(check.id, check.title, Status.PASS, Evidence.STATIC, "fine")
 
 
-def settings(**keys: Any) -> plan.Settings:
-    return plan.Settings(handoff=Handoff(**({"profile": "embedded"} | keys)))
+def settings(**keys: Any) -> project_table.Settings:
+    return project_table.Settings(handoff=Handoff(**({"profile": "embedded"} | keys)))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def writable(project: Path) -> Iterator[Path]:
 
 def test_nothing_is_written_without_the_table(project: Path) -> None:
     """A project that does not ask for hand-off files gets none."""
-    assert handoff.write(results(), project, plan.Settings()) == ()
+    assert handoff.write(results(), project, project_table.Settings()) == ()
     assert handoff.write(results(), project, settings(enabled=False)) == ()
     assert sorted(path.name for path in project.iterdir()) == ["SPRINT_QUEUE.json"]
 
@@ -172,10 +172,10 @@ def test_a_part_of_the_plan_never_makes_a_task_ready(project: Path, group: str) 
 
 def test_another_profile_never_makes_a_task_ready(project: Path) -> None:
     """The embedded model that passed says nothing about the task's model; a failure counts."""
-    lines = handoff.write(results(), project, plan.Settings(handoff=Handoff()))
+    lines = handoff.write(results(), project, project_table.Settings(handoff=Handoff()))
     assert "left as it is" in lines[0]
     assert (project / "SPRINT_QUEUE.json").read_text(encoding="utf-8") == QUEUE
-    handoff.write(results("GATE1"), project, plan.Settings(handoff=Handoff()))
+    handoff.write(results("GATE1"), project, project_table.Settings(handoff=Handoff()))
     tasks = json.loads((project / "SPRINT_QUEUE.json").read_bytes())["tasks"]
     assert tasks[1]["status"] == "needs_adapt"
 
@@ -429,22 +429,22 @@ def test_a_path_or_name_that_could_escape_is_refused(project: Path, line: str) -
     """The table accepts plain names, and files of the right kind inside the project."""
     (project / "pyproject.toml").write_text(f"[tool.mlx-preflight.handoff]\n{line}\n")
     with pytest.raises(UsageError, match=r"mlx-preflight\.handoff\]|unknown profile"):
-        plan.load_settings(project)
+        project_table.load_settings(project)
 
 
 def test_an_unknown_key_names_the_nearest(project: Path) -> None:
     """A misspelt key is an error with a suggestion, as in the table above it."""
     (project / "pyproject.toml").write_text('[tool.mlx-preflight.handoff]\nsubtsk = "x"\n')
     with pytest.raises(UsageError, match="did you mean 'subtask'"):
-        plan.load_settings(project)
+        project_table.load_settings(project)
 
 
 def test_the_table_alone_switches_it_on(project: Path) -> None:
     """An empty table takes every default, and the report's path follows the names."""
     (project / "pyproject.toml").write_text('[tool.mlx-preflight.handoff]\ntask = "T2"\n')
-    found = plan.load_settings(project).handoff
+    found = project_table.load_settings(project).handoff
     assert found is not None
     assert found.enabled
     assert found.report_path == ".oodatcaa/work/reports/T2/tester_T001-T01.md"
     (project / "pyproject.toml").write_text("[tool.mlx-preflight]\n")
-    assert plan.load_settings(project).handoff is None
+    assert project_table.load_settings(project).handoff is None

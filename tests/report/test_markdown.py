@@ -196,3 +196,19 @@ def test_what_is_unknown_is_called_unknown(make_report: Maker) -> None:
 def test_control_characters_go(raw: str, shown: str) -> None:
     """Terminal escapes vanish whole, line breaks become blanks, cuts are marked."""
     assert markdown.plain(raw, 3 if raw == "abcdef" else 300) == shown
+
+
+def test_a_limit_is_read_like_its_value() -> None:
+    """Sixteen billion bytes are 16 GB; counts, texts and small limits stand as they are."""
+    assert markdown.render_limit("<= 16000000000", "bytes") == "<= 16.000 GB"
+    assert markdown.render_limit(">= 1", "bytes") == ">= 1"
+    assert markdown.render_limit("within 10", "percent") == "within 10"
+
+
+def test_what_a_model_does_not_have_is_left_out(make_report: Maker) -> None:
+    """A revision of None would read like the name of one."""
+    report = make_report({})
+    report["model"] = {"requested": "embedded", "revision": None}
+    text = markdown.render(report)
+    assert "model requested: embedded" in text
+    assert "None" not in text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlx_preflight.adopt.survey import Survey
 from mlx_preflight.errors import UsageError
-from mlx_preflight.plan import Settings
+from mlx_preflight.project_table import Settings
 
 NOXFILE = '''"""Run the quality gates: `nox`, `nox -s gates`, `nox -s summary`."""
 
@@ -61,6 +61,8 @@ jobs:
           include-hidden-files: true
 """
 
+WORKFLOW_PATH = ".github/workflows/preflight.yml"
+
 IGNORED = (".nox/", ".preflight/")
 
 
@@ -104,14 +106,22 @@ def changes(project: Path, seen: Survey, *, workflow: bool = True) -> Iterator[C
         before = _read(project / "pyproject.toml")
         text = _added(before, f"\n\n{table(seen)}") if before else table(seen)
         yield Change("pyproject.toml", before, text, "the limits that the gates judge by")
-    if workflow and _read(project / ".github/workflows/preflight.yml") is None:
-        yield Change(".github/workflows/preflight.yml", None, WORKFLOW, "the same run in CI")
+    if workflow and _read(project / WORKFLOW_PATH) is None:
+        yield Change(WORKFLOW_PATH, None, WORKFLOW, "the same run in CI")
     before = _read(project / ".gitignore")
     missing = [name for name in IGNORED if name not in (before or "").split()]
     if missing:
         lines = "".join(f"{name}\n" for name in missing)
         text = _added(before, f"\n{lines}") if before and before.strip() else lines
         yield Change(".gitignore", before, text, "venvs and results stay out of git")
+
+
+def remarks(project: Path, seen: Survey) -> Iterator[str]:
+    """Yield what stands in the way in files that are there already and are left as they are."""
+    if "nox" not in (_read(project / WORKFLOW_PATH) or "nox"):
+        yield f"{WORKFLOW_PATH} is another workflow: it does not run the gates"
+    if "options.sessions" in (_read(project / "noxfile.py") or ""):
+        yield f"noxfile.py chooses what bare `nox` runs: the gates are `nox -s {seen.group}`"
 
 
 def _noxfile(project: Path) -> Iterator[Change]:

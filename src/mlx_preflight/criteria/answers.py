@@ -15,9 +15,9 @@ from typing import Any
 
 from mlx_preflight import environment
 from mlx_preflight.errors import ResultError
+from mlx_preflight.json_file import read_json, write_json
 from mlx_preflight.model.coherence import Judgement
 from mlx_preflight.model.exchange import Answer, Generation
-from mlx_preflight.result import read_json, write_json
 
 LOCATION = Path("artifacts", "ac5-inference", "answers.json")
 """Place of the document under the project's `.preflight` folder."""

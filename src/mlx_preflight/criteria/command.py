@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import plan, register
+from mlx_preflight import plan, project_table, register
 from mlx_preflight.errors import PreflightError
 from mlx_preflight.result import CheckResult, SessionResult, Status
 from mlx_preflight.runner import Context, new_run_id, run_session
@@ -104,7 +104,7 @@ def _options(session_id: str, arguments: Sequence[str] | None) -> argparse.Names
 
 def _context(options: argparse.Namespace) -> Context:
     project = options.project.resolve()
-    settings = plan.load_settings(project)
+    settings = project_table.load_settings(project)
     profile = plan.choose(
         settings, profile=options.profile, model=options.model, budget_gb=options.budget_gb
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlx_preflight.errors import ResultError
+from mlx_preflight.json_file import read_json
 from mlx_preflight.report import training_documents
 from mlx_preflight.report.training_documents import Document
-from mlx_preflight.result import Evidence, Measurement, Outcome, Status, read_json
+from mlx_preflight.result import Evidence, Measurement, Outcome, Status
 
 REMEDY = "run `mlx-preflight document` after the session, and commit what it wrote"
 

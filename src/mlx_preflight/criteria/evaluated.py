@@ -11,7 +11,7 @@ from mlx_preflight.errors import PreflightError, ResultError
 from mlx_preflight.frameworks import evidence as kept
 from mlx_preflight.frameworks import parity, scoring
 from mlx_preflight.frameworks.framework import REFERENCE
-from mlx_preflight.plan import load_settings
+from mlx_preflight.project_table import load_settings
 from mlx_preflight.report import evaluation
 from mlx_preflight.result import Outcome
 
@@ -47,8 +47,8 @@ def evidence(project: Path, today: dt.date | None = None) -> Outcome:
         data = kept.load(project)
         oldest = load_settings(project).selection.max_evidence_age_days
         day = today or dt.datetime.now(dt.UTC).date()
-        reasons = (kept.stale(item, day, oldest) for item in data.values())
-        if reason := next(filter(None, reasons), ""):
+        reasons = [kept.stale(item, day, oldest) for item in data.values()]
+        if reason := next(filter(None, [*reasons, kept.other_machine(data)]), ""):
             return failed(reason, kept.REFRESH)
         for name, item in data.items():
             finding = parity.explain(name, item, data[REFERENCE])

@@ -36,9 +36,10 @@ def ac5_2(facts: Facts) -> Outcome:
         return failed(facts.failure)
     generation = facts.answered()
     ended = sum(answer.finish_reason == "stop" for answer in generation.answers)
+    cut = len(generation.answers) - ended
     reason = (
         f"{len(generation.answers)} of {len(facts.prompts)} prompts answered on "
-        f"{generation.device}; {ended} ended with the end token, the others were cut at "
+        f"{generation.device}; {ended} ended with the end token, {cut} were cut at "
         f"{generation.max_tokens} tokens"
     )
     complete = len(generation.answers) == len(facts.prompts) > 0

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from mlx_preflight.criteria import answers
 from mlx_preflight.errors import ResultError, UsageError
-from mlx_preflight.result import read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
 
 CHECKS = ("AC5",)
 """Criteria with a manual validation in the plan."""

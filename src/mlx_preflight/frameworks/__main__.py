@@ -6,6 +6,7 @@ The nox session runs this with nox's own interpreter, so it is standard library 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -15,10 +16,18 @@ from mlx_preflight.result import Status
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, unless it was finished before, write the record, and return the exit code."""
+    """Measure, unless it was finished before, write the record, and return the exit code.
+
+    Ctrl-C and SIGTERM end it with 130 after the framework's process has been killed.
+    """
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(options)
+    except KeyboardInterrupt:
+        name = options.framework
+        print(f'{name}: interrupted; `nox -s "compare({name})"` begins it anew', file=sys.stderr)
+        return 130
     except PreflightError as error:
         print("\n".join(filter(None, (f"error: {error}", error.hint))), file=sys.stderr)
         return error.exit_code

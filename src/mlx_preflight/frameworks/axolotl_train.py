@@ -8,7 +8,7 @@ from typing import Any
 
 from mlx_preflight.frameworks import torch_trainer
 from mlx_preflight.frameworks.framework import Claim, Framework
-from mlx_preflight.frameworks.recipe import LINEAR, Recipe
+from mlx_preflight.frameworks.recipe import Recipe, linear
 from mlx_preflight.memory import recipes
 
 FRAMEWORK = Framework(
@@ -46,7 +46,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
     document = recipes.axolotl(recipe.model, settings, recipe.config)
     if settings.keys is None:
         del document["lora_target_linear"]
-        document["lora_target_modules"] = list(LINEAR)
+        document["lora_target_modules"] = list(linear(recipe.config))
     rows = {**document["datasets"][0], "roles_to_train": ["user", "assistant"]}
     return {
         **document,
@@ -62,7 +62,6 @@ def config(recipe: Recipe) -> dict[str, Any]:
         "curriculum_sampling": True,
         "lr_scheduler": "constant",
         "warmup_steps": 0,
-        "weight_decay": 0.0,
         "max_grad_norm": 0.0,
         "logging_steps": 1,
         "save_strategy": "no",

@@ -131,6 +131,9 @@ class Bench:
 
     def _child(self, arguments: list[str], cwd: Path, begun: Any = None) -> Any:
         environment = child_environment({**QUIET, "PYTHONPATH": str(self._source)})
+        # The venv's compiled code is used, and none is written beside this package's sources.
+        environment.pop("PYTHONPYCACHEPREFIX", None)
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
         environment["PATH"] = f"{self._python.parent}{os.pathsep}{environment.get('PATH', '')}"
         done = run_child(
             [str(self._python), *arguments],
@@ -141,9 +144,9 @@ class Bench:
         )
         if done.returncode != 0:
             log = ending(done.stdout, done.stderr)
-            why = done.death() or f"exit code {done.returncode}"
-            # The last line of a traceback is its cause.
-            raise ChildError(f"{why}: {log.splitlines()[-1] if log else 'no output'}", log=log)
+            # The last line of a traceback is its cause; a signal's is not in what was printed.
+            why = f"exit code {done.returncode}: {log.splitlines()[-1] if log else 'no output'}"
+            raise ChildError(done.death() or why, log=log)
         return done
 
     @contextmanager

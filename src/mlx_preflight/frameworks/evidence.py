@@ -7,6 +7,7 @@ every framework was measured, so no document rests on a part of the comparison.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,16 @@ from packaging.requirements import Requirement
 from mlx_preflight.errors import BlockedError, ResultError
 from mlx_preflight.frameworks import framework, measure, record
 from mlx_preflight.frameworks.record import Record
-from mlx_preflight.result import Status, read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.result import Status
 
 SCHEMA = 1
 FOLDER = Path("docs", "training", "evidence")
 REFRESH = "nox -s compare -- --again && mlx-preflight evaluation"
 """Command that makes new evidence."""
 
-_KEY_PACKAGES = (
-    *("mlx", "mlx-lm", "torch", "transformers", "peft", "trl", "accelerate"),
-    *("bitsandbytes", "axolotl", "datasets", "numpy"),
-)
+_MACHINE = ("processor", "cpu_count", "memory_bytes", "system", "machine")
+"""What says that two measurements are of the same machine."""
 
 
 def path(project: Path, name: str) -> Path:
@@ -34,14 +34,14 @@ def path(project: Path, name: str) -> Path:
     return project / FOLDER / f"framework-{name}.json"
 
 
-def keep(project: Path, state: Path) -> None:
-    """Turn the finished measurements into evidence, all of them or none.
+def gather(state: Path) -> dict[str, dict[str, Any]]:
+    """Return framework → evidence from the finished measurements, all of them or none.
 
     Raises:
         BlockedError: A framework was not measured, ended in an ERROR, or was measured with
-            other inputs than today's.
+            other inputs than today's, in other versions, or on another machine.
     """
-    found = []
+    found = {}
     for name in framework.names():
         item = record.read(state, name)
         if item is None:
@@ -51,9 +51,29 @@ def keep(project: Path, state: Path) -> None:
         plugin = framework.find(name)
         if item.inputs != measure.digest(plugin, measure.Order(Path(), Path())):
             raise BlockedError(f"{name} was measured with other inputs", hint=_one(name))
-        found.append(item)
-    for item in found:
-        write_json(path(project, item.framework), _evidence(item))
+        try:
+            found[name] = _evidence(item)
+            installed = item.figures["install"]["install_s"] is not None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise BlockedError(f"{name}: incomplete: {error!r}", hint=_one(name)) from error
+        if not installed:
+            reason = f"{name} was measured in a venv that the comparison did not install"
+            raise BlockedError(reason, hint=_one(name))
+        if reason := other_version(found[name]):
+            raise BlockedError(reason, hint=_one(name))
+    if reason := other_machine(found):
+        raise BlockedError(reason, hint=REFRESH)
+    return found
+
+
+def keep(project: Path, found: Mapping[str, dict[str, Any]]) -> None:
+    """Write evidence, one file per framework.
+
+    Raises:
+        ResultError: A file cannot be written.
+    """
+    for name, data in found.items():
+        write_json(path(project, name), data)
 
 
 def load(project: Path) -> dict[str, dict[str, Any]]:
@@ -85,14 +105,27 @@ def stale(data: dict[str, Any], today: dt.date, max_age_days: int) -> str:
     name = data["framework"]
     try:
         taken = dt.date.fromisoformat(str(data["date"])[:10])
-        packages = data["install"]["packages"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise ResultError(f"evidence on {name}: incomplete: {error!r}", hint=REFRESH) from error
     age = (today - taken).days
     if age > max_age_days:
         return f"the evidence on {name} is {age} days old, at most {max_age_days} count"
     if age < -1:
         return f"the evidence on {name} is of {taken}, which is in the future"
+    return other_version(data)
+
+
+def other_version(data: Mapping[str, Any]) -> str:
+    """Return which package of evidence is not the one that is asked for; empty when none is.
+
+    Raises:
+        ResultError: It has no versions.
+    """
+    name = data["framework"]
+    try:
+        packages = dict(data["install"]["packages"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultError(f"evidence on {name}: incomplete: {error!r}", hint=REFRESH) from error
     for line in framework.find(name).FRAMEWORK.requirements:
         for text in line:
             wanted = Requirement(text)
@@ -104,12 +137,31 @@ def stale(data: dict[str, Any], today: dt.date, max_age_days: int) -> str:
     return ""
 
 
+def other_machine(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return which evidence is of another machine than the first; empty when none is.
+
+    Raises:
+        ResultError: Evidence does not say of which machine it is.
+    """
+    first = ""
+    for name, data in found.items():
+        try:
+            machine = data["machine"]
+            here = ", ".join(f"{key} {machine[key]}" for key in _MACHINE)
+        except (KeyError, TypeError) as error:
+            raise ResultError(f"evidence on {name}: incomplete: {error!r}", hint=REFRESH) from error
+        first = first or here
+        if here != first:
+            return f"the evidence on {name} is of another machine ({here}) than the rest ({first})"
+    return ""
+
+
 def _one(name: str) -> str:
     return f'nox -s "compare({name})" -- --again'
 
 
 def _evidence(item: Record) -> dict[str, Any]:
-    """Return a record as evidence: no path of this machine and no list of every package."""
+    """Return a record as evidence, without what only identifies the machine."""
     known = framework.find(item.framework).FRAMEWORK
     machine = {key: value for key, value in item.machine.items() if key != "release"}
     return {
@@ -119,11 +171,6 @@ def _evidence(item: Record) -> dict[str, Any]:
         "date": item.date,
         "machine": machine,
         "duration_s": item.duration_s,
-        "key_versions": {
-            name: version
-            for name, version in item.figures["install"]["packages"].items()
-            if name in _KEY_PACKAGES
-        },
         "apple": asdict(known.apple),
         "apple_qlora": asdict(known.apple_qlora),
         **item.figures,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -35,6 +35,10 @@ class Claim:
     version: str
 
 
+def _nothing(_: Any) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Framework:
     """Hold what is known of a framework before it runs.
@@ -49,6 +53,7 @@ class Framework:
         apple: What it says about training on Apple silicon.
         apple_qlora: What it says about 4-bit training there.
         candidate: Whether it is compared; the null framework is not.
+        before: Returns what a recipe needs first, as comment lines of the file.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Framework:
     apple: Claim
     apple_qlora: Claim
     candidate: bool = True
+    before: Callable[[Any], Sequence[str]] = _nothing
 
 
 class Plugin(Protocol):

@@ -7,6 +7,7 @@ begun again from nothing, so that its seconds are those of a whole installation.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 from mlx_preflight.errors import ChildError, ResultError, UsageError
 from mlx_preflight.frameworks.framework import Framework
 from mlx_preflight.isolate import child_environment, ending, run_child
-from mlx_preflight.result import read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
 
 STAMP, BEGUN = "mlx-preflight-framework.json", "mlx-preflight-framework.begun"
 """Written when an installation is finished, and when it begins."""
@@ -55,12 +56,12 @@ def install(
     if found is not None:
         note(f"{framework.name}: installed already")
         return found
-    _clear(python, venv, timeout_s)
+    _clear(venv)
     before = size_bytes(venv)
     started = time.perf_counter()
     for requirements in framework.requirements:
         note(f"{framework.name}: pip install {' '.join(requirements)}")
-        _pip(python, venv, timeout_s, "install", *requirements)
+        _pip_install(python, venv, timeout_s, requirements)
     done = Installed(
         install_s=time.perf_counter() - started,
         bytes=size_bytes(venv) - before,
@@ -105,37 +106,56 @@ def _stamped(framework: Framework, venv: Path) -> Installed | None:
     return found if found.requirements == framework.requirements else None
 
 
-def _clear(python: Path, venv: Path, timeout_s: float) -> None:
+def _clear(venv: Path) -> None:
     """Empty a venv that an installation of ours left unfinished, or of other requirements.
+
+    What a full disk left half unpacked is no package that pip could uninstall, so whatever
+    was not there before the first installation is removed.
 
     Raises:
         UsageError: Something else filled it; nothing of it is touched.
+        ResultError: It cannot be written.
     """
-    left = packages(venv)
-    if left and not (venv / BEGUN).is_file():
+    begun = venv / BEGUN
+    if not begun.is_file() and (left := packages(venv)):
         raise UsageError(
             f"{venv} holds {len(left)} packages that no comparison installed",
             hint="name a new venv, or take it as it is with --no-install",
         )
     (venv / STAMP).unlink(missing_ok=True)
-    (venv / BEGUN).touch()
-    if left:
-        _pip(python, venv, timeout_s, "uninstall", "--yes", "--quiet", *left)
+    if not begun.is_file():
+        write_json(begun, sorted(_entries(venv)))
+        return
+    for name in _entries(venv).difference(read_json(begun)):
+        path = venv / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def _pip(python: Path, venv: Path, timeout_s: float, *arguments: str) -> None:
+def _entries(venv: Path) -> set[str]:
+    """Return the names in the folders of a venv that packages are unpacked into."""
+    folders = ("*", "bin/*", "include/*", "lib/python3.*/*", "lib/python3.*/site-packages/*")
+    found = {str(path.relative_to(venv)) for form in folders for path in venv.glob(form)}
+    return found - {BEGUN, STAMP}
+
+
+def _pip_install(python: Path, venv: Path, timeout_s: float, requirements: tuple[str, ...]) -> None:
+    options = ("--no-input", "--disable-pip-version-check")
+    environment = child_environment({"PIP_PROGRESS_BAR": "off"})
+    # Code that pip compiles belongs to what an installation takes; it would lie elsewhere.
+    environment.pop("PYTHONPYCACHEPREFIX", None)
     done = run_child(
-        (
-            [str(python), "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check"]
-            if arguments[0] == "install"
-            else [str(python), "-m", "pip", *arguments]
-        ),
+        [str(python), "-m", "pip", "install", *requirements, *options],
         cwd=venv,
         timeout_s=timeout_s,
-        env=child_environment({"PIP_PROGRESS_BAR": "off"}),
+        env=environment,
     )
     if done.returncode != 0:
         log = ending(done.stdout, done.stderr)
         causes = [line for line in log.splitlines() if line.startswith("ERROR")]
-        cause = causes[-1] if causes else f"exit code {done.returncode}"
-        raise ChildError(f"pip {arguments[0]} failed: {cause}", log=log)
+        lines = log.splitlines() or ["no output"]
+        why = done.death() or f"exit code {done.returncode}"
+        cause = causes[-1] if causes else f"{why}: {lines[-1]}"
+        raise ChildError(f"pip install failed: {cause}", log=log)

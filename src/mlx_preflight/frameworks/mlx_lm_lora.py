@@ -32,7 +32,16 @@ FRAMEWORK = Framework(
         "mlx_lm/LORA.md",
         "mlx-lm 0.32.2",
     ),
+    before=lambda run: recipes.conversion(run.model, run.settings, run.config),
 )
+
+OPTIMIZER_CONFIG: dict[str, dict[str, bool]] = {
+    "adam": {"bias_correction": True},
+    "adamw": {"bias_correction": True},
+    "adafactor": {"relative_step": False, "scale_parameter": False},
+}
+"""What makes MLX's optimizers those of PyTorch and transformers, which correct Adam's bias
+and leave Adafactor's rate alone."""
 
 PAD_TO = 32
 """Rows are padded to one more than a multiple of it (trainer.py, `iterate_batches`)."""
@@ -41,12 +50,12 @@ PAD_TO = 32
 def config(recipe: Recipe) -> dict[str, Any]:
     """Return the file of `mlx_lm.lora -c`.
 
-    MLX's Adam leaves out the bias correction that PyTorch's has, so it is asked for.
+    Raises:
+        UsageError: MLX-LM cannot be told such a run.
     """
     settings = recipe.settings
-    quantized = "quantization" in recipe.config
-    document = recipes.mlx_lm(recipe.model, settings, quantized=quantized)
-    correction = {settings.optimizer: {"bias_correction": True}}
+    document = recipes.mlx_lm(recipe.model, settings, recipe.config)
+    options = OPTIMIZER_CONFIG.get(settings.optimizer)
     return {
         **document,
         "seed": recipe.seed,
@@ -54,7 +63,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
         "learning_rate": recipe.learning_rate,
         "steps_per_report": 1,
         "save_every": recipe.steps,
-        **({"optimizer_config": correction} if settings.optimizer in {"adam", "adamw"} else {}),
+        **({"optimizer_config": {settings.optimizer: options}} if options else {}),
     }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from mlx_preflight.frameworks import torch_trainer
 from mlx_preflight.frameworks.framework import Claim, Framework
-from mlx_preflight.frameworks.recipe import LINEAR, Recipe
+from mlx_preflight.frameworks.recipe import Recipe, linear
+from mlx_preflight.memory import recipes
 from mlx_preflight.memory.architecture import LORA_SCALE
 
 FRAMEWORK = Framework(
@@ -42,19 +43,18 @@ def config(recipe: Recipe) -> dict[str, Any]:
 
     PEFT divides alpha by the rank; the scale of MLX-LM is alpha over rank.
     """
-    settings = recipe.settings
-    total = int(recipe.config.get("num_hidden_layers", settings.num_layers))
-    first = max(0, total - settings.num_layers) if settings.num_layers >= 0 else 0
-    names = LINEAR if settings.keys is None else [key.rpartition(".")[2] for key in settings.keys]
+    settings, keys = recipe.settings, recipe.settings.keys
+    recipes.check_torch(settings, recipe.config, FRAMEWORK.title, bits=(recipes.FOUR,))
+    names = linear(recipe.config) if keys is None else [key.rpartition(".")[2] for key in keys]
     return {
         "model": recipe.model,
-        "load_in_4bit": settings.bits == 4,  # noqa: PLR2004
+        "load_in_4bit": settings.bits == recipes.FOUR,
         "lora": {
             "r": settings.rank,
             "lora_alpha": LORA_SCALE * settings.rank,
             "lora_dropout": 0.0,
             "target_modules": list(names),
-            "layers_to_transform": list(range(first, total)),
+            "layers_to_transform": recipes.layers(settings, recipe.config),
             "task_type": "CAUSAL_LM",
         },
         "training": {
@@ -66,10 +66,11 @@ def config(recipe: Recipe) -> dict[str, Any]:
             "gradient_checkpointing": settings.grad_checkpoint,
             "learning_rate": recipe.learning_rate,
             "lr_scheduler_type": "constant",
-            "optim": "adamw_torch",
-            "weight_decay": 0.0,
+            "optim": recipes.TORCH_OPTIMIZERS[settings.optimizer],
+            "weight_decay": recipes.DECAY.get(settings.optimizer, 0.0),
             "max_grad_norm": 0.0,
             "bf16": settings.dtype == "bfloat16",
+            **({"fp16": True} if settings.dtype == "float16" else {}),
             "use_cpu": settings.backend == "cpu",
             "train_sampling_strategy": "sequential",
             "logging_steps": 1,

@@ -7,23 +7,30 @@ from `text`, so they cannot differ.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import EstimateError, UsageError
+from mlx_preflight.json_file import write_text
 from mlx_preflight.memory.settings import Settings
-from mlx_preflight.result import write_text
 
 if TYPE_CHECKING:
     from mlx_preflight.frameworks.framework import Plugin
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "model" / "embedded"
 
-LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""Linear layers of a block of Qwen2 and Llama; MLX-LM adapts all of them by default."""
+_SPLIT = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LINEAR = {
+    **dict.fromkeys(
+        ("gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3"), _SPLIT
+    ),
+    "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
+}
+"""Architecture → the linear layers of a block; MLX-LM adapts all of them by default."""
 
 ADAM = {"betas": (0.9, 0.999), "eps": 1e-8}
 """What `mlx.optimizers.Adam` and `torch.optim.AdamW` both use unasked."""
@@ -70,9 +77,31 @@ def in_four_bits(recipe: Recipe, steps: int) -> Recipe:
     return replace(recipe, settings=replace(recipe.settings, bits=4), steps=steps)
 
 
+def linear(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the linear layers of a block, for frameworks that want them by name.
+
+    Raises:
+        UsageError: They are not known for this architecture.
+    """
+    kind = str(config.get("model_type"))
+    if kind not in LINEAR:
+        raise UsageError(
+            f"the linear layers of a block of {kind!r} are not known here",
+            hint="name them with --lora-keys, such as self_attn.q_proj,self_attn.v_proj",
+        )
+    return LINEAR[kind]
+
+
 def text(plugin: Plugin, recipe: Recipe) -> str:
-    """Return a framework's configuration file: YAML, one line per key."""
+    """Return a framework's configuration file: YAML, one line per key.
+
+    Raises:
+        UsageError: The framework cannot be told such a run.
+    """
+    if not (math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0):
+        raise EstimateError("learning_rate", recipe.learning_rate, "a finite number above 0")
     lines = [f"# {plugin.FRAMEWORK.title}, written by mlx-preflight export"]
+    lines += [f"# {line}" for line in plugin.FRAMEWORK.before(recipe)]
     lines += [f"{key}: {_value(value)}" for key, value in plugin.config(recipe).items()]
     return "\n".join(lines) + "\n"
 
@@ -81,10 +110,10 @@ def write(plugin: Plugin, recipe: Recipe, path: Path) -> str:
     """Write a framework's configuration file and return its text.
 
     Raises:
-        UsageError: It is there already.
+        UsageError: It is there already, or the framework cannot be told such a run.
         ResultError: The folder cannot be written.
     """
-    if path.exists():
+    if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists", hint="name another file with --out")
     content = text(plugin, recipe)
     write_text(path, content)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.errors import ResultError
-from mlx_preflight.result import Status, read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.result import Status
 
 SCHEMA = 1
 FOLDER = Path("compare")

@@ -23,7 +23,8 @@ from mlx_preflight.gates.closure import Closure
 from mlx_preflight.gates.pip_audit_run import KNOWN_BAD, REMEDY, Items, audited
 from mlx_preflight.gates.vulnerability import Vulnerability
 from mlx_preflight.isolate import side_by_side
-from mlx_preflight.plan import Session, Settings
+from mlx_preflight.plan import Session
+from mlx_preflight.project_table import Settings
 from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 

@@ -20,7 +20,7 @@ from typing import Any
 from mlx_preflight.errors import ResultError, UsageError
 from mlx_preflight.gates import suppressions
 from mlx_preflight.gates.fingerprint import Mark
-from mlx_preflight.result import read_json, write_text
+from mlx_preflight.json_file import read_json, write_text
 
 SCHEMA = 1
 

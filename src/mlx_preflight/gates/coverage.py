@@ -12,8 +12,9 @@ from typing import Any
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.gates import pytest_run, tool
+from mlx_preflight.json_file import read_json
 from mlx_preflight.plan import Session
-from mlx_preflight.result import Measurement, Outcome, Status, read_json
+from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 _NO_SOURCE = (

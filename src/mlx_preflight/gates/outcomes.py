@@ -10,7 +10,7 @@ from typing import Any
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.gates import baseline
-from mlx_preflight.result import read_json, write_text
+from mlx_preflight.json_file import read_json, write_text
 
 SCHEMA = 1
 

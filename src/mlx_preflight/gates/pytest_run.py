@@ -16,7 +16,8 @@ from mlx_preflight.errors import ResultError
 from mlx_preflight.gates import outcomes, tool
 from mlx_preflight.gates.outcomes import Recorded
 from mlx_preflight.isolate import child_environment, redact
-from mlx_preflight.result import Measurement, Outcome, Status, read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 UNIT, ACCEPTANCE = "gate4-unit", "gate5-integration"

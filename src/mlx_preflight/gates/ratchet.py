@@ -106,6 +106,9 @@ def _by_count(
     reason = f"{len(found)} {noun} in {examined} files, {ratchet.limit} accepted by count"
     if most is not None and total > most:
         reason = f"{total} suppressions, {most} accepted by count; {reason}"
+        remedy = f"take out what was silenced lately, or raise {ratchet.kind}-suppressions-max"
+        if len(found) <= ratchet.limit:
+            return Outcome(Status.FAIL, reason, None, measured, remedy, tuple(found))
         return Outcome(Status.FAIL, reason, measurements=measured, diagnostics=tuple(found))
     if len(found) > ratchet.limit:
         reason = f"{reason}: {listed(found)}"
@@ -155,7 +158,10 @@ def _by_fingerprint(
     if more:
         grown = ", ".join(f"{name} {now}, {then} recorded" for name, (now, then) in more.items())
         reason = f"suppressions grew ({grown}); {reason}"
-        return Outcome(Status.FAIL, reason, measurements=measured, diagnostics=places)
+        remedy = (
+            f"take out what was silenced lately, or `{ratchet.command} --accept-new --reason …`"
+        )
+        return Outcome(Status.FAIL, reason, None, measured, remedy, places)
     if changed.fixed:
         reason = f"{reason}; `{ratchet.command}` tightens the baseline"
     return Outcome(Status.PASS, reason, measurements=measured, diagnostics=places)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mlx_preflight.errors import ChildError
 from mlx_preflight.isolate import Finished, child_environment, run_child
-from mlx_preflight.result import Measurement, Outcome, Status, write_text
+from mlx_preflight.json_file import write_text
+from mlx_preflight.result import Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 NAMED = 10

@@ -16,17 +16,18 @@ from typing import Any
 from mlx_preflight import environment
 from mlx_preflight.errors import BlockedError
 from mlx_preflight.integration import sources
+from mlx_preflight.json_file import write_text
 from mlx_preflight.plan import Session
-from mlx_preflight.result import Evidence, Measurement, Outcome, Status, write_text
+from mlx_preflight.result import Evidence, Measurement, Outcome, Status
 from mlx_preflight.runner import Context
 
 SOURCES = {
-    "bench-load": ("ac4-loading", "AC4.2", "warm_load_s", "target < 30 s on an M1 Max"),
+    "bench-load": ("ac4-loading", "AC4.2", "warm_load_s", "< 30 s on an M1 Max"),
     "bench-inference": (
         "ac5-inference",
         "AC5.5",
         "decode_tokens_per_s",
-        "target > 10 tokens/s on an M1 Max",
+        "> 10 tokens/s on an M1 Max",
     ),
 }
 
@@ -93,7 +94,7 @@ def _recorded(facts: Facts) -> Outcome:
         values.append(Measurement("earlier_median", median, unit, samples=facts.earlier))
         if median:
             values.append(Measurement("ratio_to_earlier", value / median, "ratio"))
-    reason = f"{value:.4g} {unit}; {trend}; {facts.target}, not enforced"
+    reason = f"{value:.4g} {unit}; {trend}; target {facts.target}, not enforced"
     return Outcome(Status.PASS, reason, facts.evidence, tuple(values))
 
 

@@ -17,6 +17,9 @@ from mlx_preflight.runner import Context
 PROMPTS, TOKENS, STEPS = 1, 32, 3
 """As little as shows that the parts work together; AC4 to AC6 measure."""
 
+END = {"stop": "up to the end token", "length": "cut there"}
+"""Why mlx_lm's generation ended, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -112,7 +115,7 @@ def int1_3(facts: Facts) -> Outcome:
     count = len(answer.token_ids)
     return Outcome(
         Status.PASS if answer.text.strip() else Status.FAIL,
-        f"{count} tokens generated, {answer.finish_reason}",
+        f"{count} tokens generated, {END.get(answer.finish_reason, answer.finish_reason)}",
         facts.evidence,
         measurements=(Measurement("answer_tokens", count, "tokens"),),
     )

@@ -121,10 +121,9 @@ class _Categories:
         if shape in self._cached:
             return "KV cache"
         place = self._place.get(array)
-        if place is None:
-            return "temporaries"
-        if place > self._forward_end and shape in self._trainable:
-            return "gradients"
-        if place < self._forward_end < self._found.replay.last_use.get(array, -1):
-            return "saved activations"
+        if place is not None:
+            if place > self._forward_end and shape in self._trainable:
+                return "gradients"
+            if place < self._forward_end < self._found.replay.last_use.get(array, -1):
+                return "saved activations"
         return "temporaries"

@@ -39,6 +39,24 @@ class Source:
     download_bytes: int | None
     origin: str
 
+    @property
+    def place(self) -> str:
+        """Return what a trainer is given: the folder with the weights, or the hub id.
+
+        Raises:
+            UsageError: Only a config is here, or a revision, which no trainer's file can name.
+        """
+        if self.folder is not None:
+            return str(self.folder)
+        if Path(self.name).expanduser().exists():
+            raise UsageError(f"{self.name}: no weights to train", hint="name the folder with them")
+        if "@" in self.name:
+            raise UsageError(
+                f"{self.name}: a training file cannot name a revision",
+                hint=f"`mlx-preflight download {self.name}`, then name its folder",
+            )
+        return self.name
+
 
 def find(model: str) -> Source:
     """Return the config of a model.

@@ -132,6 +132,20 @@ def _left_out(config: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         yield f"kv_bits changes nothing: mlx_lm quantizes a cache of {least}"
 
 
+def check(config: Mapping[str, Any], settings: Settings) -> None:
+    """Refuse settings that a model of this config cannot be trained with; nothing is traced.
+
+    Raises:
+        EstimateError: A field of the config or a setting that cannot be.
+    """
+    validation.check_settings(settings)
+    validation.check_config(config, settings)
+    plain = replace(settings, bits=None)
+    model = validation.built(lambda: architecture.build(config, plain), config)
+    validation.check_quantization(model, config, settings)
+    validation.check_adapters(model, settings)
+
+
 def _adaptable(config: Mapping[str, Any], settings: Settings, *, experts: bool) -> set[str]:
     """Return the modules of the blocks that can have adapters."""
     model = architecture.build(config, replace(settings, bits=None))

@@ -11,10 +11,10 @@ from typing import Any
 
 from mlx_preflight.errors import ChildError, ResultError, UsageError
 from mlx_preflight.isolate import child_environment, redact, run_child
+from mlx_preflight.json_file import read_json, write_json
 from mlx_preflight.model import page_cache
 from mlx_preflight.model.exchange import Generation, LoadReport, TrainingReport
 from mlx_preflight.model.location import ResolvedModel, missing, prompts_for, resolve
-from mlx_preflight.result import read_json, write_json
 
 __all__ = ["ResolvedModel", "missing", "prompts_for", "resolve"]
 

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_preflight.json_file import write_json
 from mlx_preflight.model import loaded
-from mlx_preflight.result import write_json
 
 TASKS = {
     "load": "examination",

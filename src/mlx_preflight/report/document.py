@@ -10,8 +10,9 @@ from typing import Any
 
 from mlx_preflight import __version__, register
 from mlx_preflight.errors import NothingRanError, ResultError
+from mlx_preflight.json_file import read_json
 from mlx_preflight.manifest import Manifest
-from mlx_preflight.result import SessionResult, Status, read_json
+from mlx_preflight.result import SessionResult, Status
 from mlx_preflight.verdict import Row, Verdict
 
 SCHEMA = 1

@@ -14,9 +14,9 @@ from typing import Any
 
 from mlx_preflight.errors import ResultError
 from mlx_preflight.frameworks import evidence
-from mlx_preflight.plan import load_settings
+from mlx_preflight.json_file import read_json, write_text
+from mlx_preflight.project_table import load_settings
 from mlx_preflight.report import evaluation_plots, evaluation_tables
-from mlx_preflight.result import read_json, write_text
 
 NAME = "T001_framework_evaluation.md"
 FOLDER = Path("docs", "training")
@@ -39,8 +39,10 @@ def record(project: Path, state: Path) -> None:
         BlockedError: The comparison is not complete; nothing is rewritten.
         ResultError: A file cannot be read or written.
     """
-    evidence.keep(project, state)
-    render(project)
+    data = evidence.gather(state)
+    files = _rendered(project, data)
+    evidence.keep(project, data)
+    _write(project, files)
 
 
 def render(project: Path) -> None:
@@ -49,7 +51,11 @@ def render(project: Path) -> None:
     Raises:
         ResultError: A file cannot be read or written.
     """
-    for path, text in expected(project).items():
+    _write(project, expected(project))
+
+
+def _write(project: Path, files: Mapping[Path, str]) -> None:
+    for path, text in files.items():
         write_text(project / path, text)
 
 
@@ -60,7 +66,10 @@ def expected(project: Path) -> dict[Path, str]:
         ResultError: Evidence or prose is missing or incomplete, or the prose names a figure
             that there is not.
     """
-    data = evidence.load(project)
+    return _rendered(project, evidence.load(project))
+
+
+def _rendered(project: Path, data: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
     weights = load_settings(project).selection.weights
     try:
         values = evaluation_tables.values(data, weights)

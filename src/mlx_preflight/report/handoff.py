@@ -28,10 +28,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mlx_preflight import result
+from mlx_preflight import json_file
 from mlx_preflight.errors import HandoffError, PreflightError
 from mlx_preflight.handoff_table import Handoff
-from mlx_preflight.plan import Settings
+from mlx_preflight.project_table import Settings
 from mlx_preflight.report import agent_log, sprint_queue, tester_report
 
 LOCK_TIMEOUT_S = 10.0
@@ -165,7 +165,7 @@ def _respect(path: Path) -> None:
 
 def _replace(path: Path, text: str) -> None:
     _respect(path)
-    result.write_text(path, text)
+    json_file.write_text(path, text)
 
 
 def _append(path: Path, text: str) -> None:

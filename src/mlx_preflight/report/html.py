@@ -77,6 +77,7 @@ def _template() -> Template:
     made.filters["plain"] = lambda value: markdown.plain(value, MAX_TEXT)
     made.filters["parts"] = _parts
     made.filters["value"] = markdown.render_value
+    made.filters["limit"] = markdown.render_limit
     return made.get_template("page.html.j2")
 
 

@@ -20,6 +20,8 @@ MAX_CELL = 300
 MAX_MEASUREMENTS = 8
 """Measurements shown per check; the rest is in report.json."""
 
+MEGA = 1_000_000
+
 MARKS = {"PASS": "✅", "FAIL": "❌", "ERROR": "⚠️", "BLOCKED": "⛔"}
 
 HEADLINES = {
@@ -118,6 +120,14 @@ def render_value(value: float | str, unit: str) -> str:
     return number if unit in {"count", "text", "ratio"} else f"{number} {unit}"
 
 
+def render_limit(limit: str, unit: str) -> str:
+    """Return a limit for a reader: bytes as in `render_value`, all else as it stands."""
+    sign, _, number = limit.rpartition(" ")
+    if unit == "bytes" and number.isascii() and number.isdigit() and int(number) >= MEGA:
+        return f"{sign} {render_value(int(number), unit)}"
+    return limit
+
+
 def _blank(char: str) -> str:
     return " " if char in "\n\r\t\v\f\x85" else ""
 
@@ -189,7 +199,8 @@ def _measured(items: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for item in items[:MAX_MEASUREMENTS]:
         shown = escape(render_value(item["value"], item["unit"]), 80)
-        limit = f" (limit {escape(item['limit'], 80)})" if item["limit"] else ""
+        limit = render_limit(item["limit"], item["unit"]) if item["limit"] else ""
+        limit = f" (limit {escape(limit, 80)})" if limit else ""
         parts.append(f"{escape(item['name'], 80)}: {shown}{limit}")
     if len(items) > MAX_MEASUREMENTS:
         parts.append(f"… {len(items) - MAX_MEASUREMENTS} more in report.json")
@@ -203,7 +214,8 @@ def environment_facts(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"started {report['started']}, reported {report['generated']}"
     yield f"{report['tool']}, profile {report['profile']}"
     for name, value in sorted(report["model"].items()):
-        if not isinstance(value, Mapping):  # the digests of single files are in report.json
+        # The digests of single files are in report.json.
+        if value is not None and not isinstance(value, Mapping):
             yield f"model {name}: {value}"
     if env:
         yield _machine(env)

@@ -46,6 +46,9 @@ def lines(title: str, x_name: str, y_name: str, values: Mapping[str, Sequence[fl
 
     parts = [_text(10, 22, title, "title"), _text(LEFT, HEIGHT - 8, x_name)]
     parts.append(_text(10, TOP - 4, y_name))
+    parts += [
+        _text(place(n, low)[0] + 4, HEIGHT - 24, f"{n + 1}", end=True) for n in (0, count - 1)
+    ]
     for share in (0.0, 0.5, 1.0):
         value = low + (high - low) * share
         _, y = place(0, value)

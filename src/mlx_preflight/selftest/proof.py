@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mlx_preflight import plan, register, runner
+from mlx_preflight import plan, project_table, register, runner
 from mlx_preflight.isolate import side_by_side
 from mlx_preflight.result import CheckResult, Status
 from mlx_preflight.selftest import faults
@@ -61,7 +61,7 @@ def _trial(project: Path, fault: Fault | None) -> Trial:
 
 
 def _judge(gate: str, project: Path, run_id: str) -> CheckResult:
-    settings = plan.Settings(
+    settings = project_table.Settings(
         tests_min=1,
         timeout_s=_TIMEOUT_S,
         audit_environment=faults.ENVIRONMENT,

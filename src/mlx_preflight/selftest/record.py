@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.errors import ResultError
-from mlx_preflight.result import Measurement, read_json, write_json
+from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.result import Measurement
 
 SCHEMA = 1
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import plan, register, runner
+from mlx_preflight import plan, project_table, register, runner
 from mlx_preflight.criteria import answering, answers, inference, loading, memory, subject
 from mlx_preflight.memory import calibration
 from mlx_preflight.model import runtime
@@ -66,7 +66,7 @@ def context_for(project: Path) -> Any:
             state=project / state,
             run_id="r1",
             profile=plan.find_profile(profile),
-            settings=plan.Settings(**settings),
+            settings=project_table.Settings(**settings),
             model=str(model),
             evidence=Evidence.EMBEDDED,
             budget_bytes=16 * 10**9,
