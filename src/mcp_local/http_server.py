@@ -16,6 +16,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 
+from mcp_local.guard import log_plainly
 from mcp_local.mcp_server import create_server
 from mlx_preflight.errors import UsageError
 
@@ -82,6 +83,7 @@ def serve(
     Raises:
         UsageError: Another address than loopback without such a list.
     """
+    log_plainly()
     server = secured(projects, host, port, secret)
     # A shell in the background hands on that Ctrl-C is ignored; runs are stopped by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

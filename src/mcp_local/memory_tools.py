@@ -11,9 +11,6 @@ from mcp_local.arguments import PAGE, Machine, Model, Name, Text, errors
 from mcp_local.filters import Filter, ranges
 from mcp_local.memory_manager import MemoryManager
 
-MAX_PAIRS = 200
-"""Measurements that one comparison shows."""
-
 
 class MemoryTools:
     """Search, compare and follow remembered runs."""
@@ -68,9 +65,7 @@ class MemoryTools:
         """Say what differs between two remembered runs."""
         with errors():
             found = self.memory.compare(first, second)
-            cut = len(found["measurements"]) > MAX_PAIRS
-            found["measurements"] = dict(list(found["measurements"].items())[:MAX_PAIRS])
-            return answers.Comparison(**found, truncated=cut)
+            return answers.Comparison(**answers.quoted(found), truncated=answers.exceeds(found))
 
     def measurement_history(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,7 @@ from mcp_local.arguments import PAGE, Budget, Name, Offset, Project, errors
 from mcp_local.jobs import Jobs
 from mcp_local.projects import Projects
 from mlx_preflight import plan, register
-from mlx_preflight.errors import PreflightError
+from mlx_preflight.errors import NothingRanError, PreflightError
 from mlx_preflight.report import document as documents
 from mlx_preflight.result import read_result
 
@@ -124,12 +123,15 @@ class PlanTools:
         with errors():
             found, _ = register.find_session(session)
             folder = self.served.find(project) / ".preflight" / "results"
-            document = read_result(folder / f"{found.id}.json").to_json()
+            path = folder / f"{found.id}.json"
+            if not path.exists():
+                raise NothingRanError(f"{path}: no result yet", hint=f"start_run target={found.id}")
+            document = read_result(path).to_json()
             for check in document["checks"]:
                 places = check.pop("diagnostics", [])
                 check["places"] = [f"{p['path']}:{p['line']} {p['code']}" for p in places[:PAGE]]
                 check["places_left_out"] = max(0, len(places) - PAGE)
-            return answers.Document(document=document)
+            return answers.Document.of(document)
 
     def explain_check(self, check: Name, project: Project = "") -> answers.Explanation:
         """Explain a check: what it proves, what the latest run saw, and what to do."""
@@ -138,17 +140,22 @@ class PlanTools:
             if single is None:
                 ids = ", ".join(item.id for item in session.checks)
                 raise ToolError(f"{check} is a session; name one of its checks: {ids}")
+            folder = self.served.find(project)
             row: dict[str, Any] = {}
-            with contextlib.suppress(PreflightError):
-                rows = self.report(self.served.find(project))["rows"]
+            seen = single.blocked or "the latest report does not hold this check"
+            try:
+                rows = self.report(folder)["rows"]
                 row = next((item for item in rows if item["id"] == single.id), {})
+            except PreflightError as error:
+                # What a check proves and wants is known without a report.
+                seen = str(error)
             return answers.Explanation(
                 id=single.id,
                 session=session.id,
                 proves=single.title,
                 required=session.required,
                 status=row.get("status", "unknown"),
-                seen=row.get("reason", single.blocked or "no report holds this check"),
+                seen=row.get("reason", seen),
                 remedy=row.get("remedy") or single.remedy,
                 measurements=_values(row.get("measurements", [])),
                 rerun=f"start_run target={session.id}",
