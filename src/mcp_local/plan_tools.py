@@ -78,11 +78,15 @@ class PlanTools:
         ctx: Context,
         wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = 0.0,
     ) -> answers.RunState:
-        """Say how far a started run is; with wait_s, wait so long for its end first."""
+        """Say how far a started run is; with wait_s, wait so long for its end first.
+
+        Also of runs that another server of the project started: `exit_code` is null where
+        nobody saw the end.
+        """
         with errors():
             job = self.jobs.find(run_id)
             deadline = anyio.current_time() + wait_s
-            while job.poll() is None and anyio.current_time() < deadline:
+            while job.running() and anyio.current_time() < deadline:
                 state = job.describe()
                 done, planned = len(state["done"]), len(state["planned"])
                 await ctx.report_progress(done, planned, f"{done} of {planned} sessions")
@@ -94,7 +98,7 @@ class PlanTools:
         with errors():
             job = self.jobs.find(run_id)
             await anyio.to_thread.run_sync(job.cancel)
-            return answers.RunState(**job.describe())
+            return answers.RunState(**await anyio.to_thread.run_sync(job.describe))
 
     def read_report(
         self,
