@@ -133,7 +133,8 @@ class Explanation(Answer):
     session: str
     proves: str
     required: bool
-    status: str = Field(description="Of the latest report; `unknown` when it holds no such row.")
+    status: str = Field(description="Of its session's latest run; `unknown` when there is none.")
+    run_id: Quoted
     seen: Quoted
     remedy: Quoted
     measurements: Quotes

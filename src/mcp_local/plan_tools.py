@@ -18,7 +18,7 @@ from mcp_local.projects import Projects
 from mlx_preflight import plan, register
 from mlx_preflight.errors import NothingRanError, PreflightError
 from mlx_preflight.report import document as documents
-from mlx_preflight.result import read_result
+from mlx_preflight.result import Status, read_result
 
 MAX_WAIT_S = 50.0
 """Longest wait of one poll: TypeScript hosts give up after 60 s."""
@@ -63,6 +63,7 @@ class PlanTools:
         """Start a group, session or check of the plan and return its run id at once.
 
         Poll it with `poll_run`. One run of a project at a time: a second one gets "busy, run …".
+        A group ends with a report; a single session leaves its result (`read_result`).
         """
         with errors():
             folder = self.served.find(project)
@@ -138,32 +139,51 @@ class PlanTools:
             return answers.Document.of(document)
 
     def explain_check(self, check: Name, project: Project = "") -> answers.Explanation:
-        """Explain a check: what it proves, what the latest run saw, and what to do."""
+        """Explain a check: what it proves, what its latest run saw, and what to do."""
         with errors():
             session, single = register.find_session(check)
             if single is None:
                 ids = ", ".join(item.id for item in session.checks)
                 raise ToolError(f"{check} is a session; name one of its checks: {ids}")
-            folder = self.served.find(project)
             row: dict[str, Any] = {}
-            seen = single.blocked or "the latest report does not hold this check"
+            seen = single.blocked or f"nothing that is kept says how {single.id} ended"
+            folder = self.served.find(project)
             try:
-                rows = self.report(folder)["rows"]
-                row = next((item for item in rows if item["id"] == single.id), {})
+                row = self._latest(folder, session.id, single.id)
             except PreflightError as error:
-                # What a check proves and wants is known without a report.
-                seen = str(error)
+                # What a check proves is known without a result.
+                seen = single.blocked or str(error)
+            rerun = f"start_run target={session.id}"
+            remedy = single.remedy if row or single.blocked else f"run it: {rerun}"
+            if row.get("status") == Status.PASS:
+                remedy = "nothing: it passed"
             return answers.Explanation(
                 id=single.id,
                 session=session.id,
                 proves=single.title,
                 required=session.required,
                 status=row.get("status", "unknown"),
+                run_id=row.get("run_id", ""),
                 seen=row.get("reason", seen),
-                remedy=row.get("remedy") or single.remedy,
+                remedy=row.get("remedy") or remedy,
                 measurements=_values(row.get("measurements", [])),
-                rerun=f"start_run target={session.id}",
+                rerun=rerun,
             )
+
+    def _latest(self, folder: Path, session: str, check: str) -> dict[str, Any]:
+        """Return the row of a check by its session's result, else by the report; or none.
+
+        A session that was started alone leaves a result and no report.
+        """
+        path = folder / ".preflight" / "results" / f"{session}.json"
+        if path.exists():
+            document = read_result(path).to_json()
+            rows = document["checks"]
+        else:
+            document = self.report(folder)
+            rows = document["rows"]
+        found = next((item for item in rows if item["id"] == check), None)
+        return {**found, "run_id": document["run_id"]} if found else {}
 
     def report(self, folder: Path) -> dict[str, Any]:
         """Return a project's latest report.
