@@ -34,3 +34,6 @@ def errors() -> Iterator[None]:
         yield
     except PreflightError as error:
         raise ToolError(f"{error}; {error.hint}" if error.hint else str(error)) from error
+    except OSError as error:
+        # No room, no right, or a file in a folder's place: a person can mend these.
+        raise ToolError(f"{error.filename or 'the system'}: {error.strerror or error}") from error

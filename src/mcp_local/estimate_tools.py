@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -14,9 +15,12 @@ from pydantic import Field
 from mcp_local import answers
 from mcp_local.arguments import BatchSize, Budget, Layers, Project, Rank, RowLength, errors
 from mcp_local.projects import Projects
+from mcp_local.record_form import clean
 from mlx_preflight.isolate import child_environment
 
 _ESTIMATE_S = 120.0
+_AT_ONCE = 2
+"""Estimates side by side: each imports MLX and traces a step; others wait for their turn."""
 
 
 class EstimateTools:
@@ -25,6 +29,7 @@ class EstimateTools:
     def __init__(self, served: Projects) -> None:
         """Take the projects."""
         self.served = served
+        self._places = anyio.Semaphore(_AT_ONCE)
 
     async def estimate_memory(
         self,
@@ -63,8 +68,8 @@ class EstimateTools:
             options += [f"--backend={backend}"] if backend else []
             options += [f"--budget-gb={budget_gb!r}"] if budget_gb else []
             named = self.served.model(model, folder)
-            document = await _command(folder, "estimate", *options, "--json", "--", named)
-            return answers.Document(document=document)
+            document = await self._command(folder, "estimate", *options, "--json", "--", named)
+            return answers.Document.of(document)
 
     async def fit_settings(
         self,
@@ -89,29 +94,37 @@ class EstimateTools:
             options += [f"--batch-size={batch_size}", f"--max-seq-length={max_seq_length}"]
             options += [f"--num-layers={num_layers}", f"--rank={rank}"]
             options += [f"--backend={backend}"] if backend else []
-            options += [f"--write={folder / '.preflight' / 'configs'}"] if write else []
+            target = self.served.inside(folder, ".preflight/configs")
+            options += [f"--write={target}"] if write else []
             named = self.served.model(model, folder)
-            document = await _command(folder, "fit", *options, "--json", "--", named)
-            return answers.Document(document=document)
+            document = await self._command(folder, "fit", *options, "--json", "--", named)
+            return answers.Document.of(document)
+
+    async def _command(self, folder: Path, *arguments: str) -> dict[str, Any]:
+        """Run a command of the package in a child and return its JSON; cancelling kills it.
+
+        Raises:
+            ToolError: It failed; the text is its own.
+        """
+        command = [sys.executable, "-m", "mlx_preflight", *arguments]
+        try:
+            async with self._places:
+                with anyio.fail_after(_ESTIMATE_S):
+                    done = await anyio.run_process(
+                        command, cwd=folder, env=child_environment(), stdin=DEVNULL, check=False
+                    )
+        except TimeoutError:
+            raise ToolError(f"no answer within {_ESTIMATE_S:.0f} s") from None
+        try:
+            document = json.loads(done.stdout)
+        except ValueError:
+            raise ToolError(_said(done.stderr) or f"exit {done.returncode}") from None
+        return document if isinstance(document, dict) else {"answer": document}
 
 
-async def _command(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run a command of the package in a child and return its JSON; cancelling kills it.
-
-    Raises:
-        ToolError: It failed; the text is its own.
-    """
-    command = [sys.executable, "-m", "mlx_preflight", *arguments]
-    try:
-        with anyio.fail_after(_ESTIMATE_S):
-            done = await anyio.run_process(
-                command, cwd=folder, env=child_environment(), stdin=None, check=False
-            )
-    except TimeoutError:
-        raise ToolError(f"no answer within {_ESTIMATE_S:.0f} s") from None
-    try:
-        document = json.loads(done.stdout)
-    except ValueError:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
-        raise ToolError("; ".join(lines)[:500] or f"exit {done.returncode}") from None
-    return document if isinstance(document, dict) else {"answer": document}
+def _said(stderr: bytes) -> str:
+    """Return the command's own error and its hint, in the form of every other tool's."""
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    begin = max((at for at, line in enumerate(lines) if line.startswith("error: ")), default=-3)
+    parts = [line.strip().removeprefix("error: ").removeprefix("try: ") for line in lines[begin:]]
+    return clean("; ".join(parts), 1000)

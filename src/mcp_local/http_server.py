@@ -16,12 +16,15 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 
+from mcp_local.guard import log_plainly
 from mcp_local.mcp_server import create_server
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import ResultError, UsageError
 
 MAX_BODY_BYTES = 1_048_576
 MIN_TOKEN = 16
 """Characters of a token that cannot be guessed."""
+
+_ANOTHER = "give another one, or delete the file: a new one is made then"
 
 MAX_SESSIONS = 32
 
@@ -49,22 +52,37 @@ def token(state: Path) -> tuple[str, str]:
         state: The first project's `.preflight` folder.
 
     Raises:
-        UsageError: The token that was given is too short.
+        UsageError: The token that was given can be guessed, sent by no client, or read by others.
+        ResultError: It can be neither read nor kept.
     """
     given = os.environ.get(TOKEN_VARIABLE, "")
-    path = state / "mcp-token"
     where = f"the variable {TOKEN_VARIABLE}"
     if not given:
+        path = state / "mcp-token"
         where = str(path)
-        if not path.is_file():
-            path.parent.mkdir(exist_ok=True)
-            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(number, "w", encoding="ascii") as stream:
-                stream.write(secrets.token_urlsafe(32))
-        given = path.read_text(encoding="utf-8").strip()
+        try:
+            given = _kept(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ResultError(f"{path}: {error}") from error
     if len(given) < MIN_TOKEN:
-        raise UsageError(f"the token of {where} has under {MIN_TOKEN} characters")
+        raise UsageError(f"the token of {where} has under {MIN_TOKEN} characters", hint=_ANOTHER)
+    if not (given.isascii() and given.isprintable()) or " " in given:
+        raise UsageError(
+            f"the token of {where} has characters that no header carries", hint=_ANOTHER
+        )
     return given, where
+
+
+def _kept(path: Path) -> str:
+    """Return the token of a file, made if there is none, of which others see nothing."""
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(number, "w", encoding="ascii") as stream:
+            stream.write(secrets.token_urlsafe(32))
+    if path.stat().st_mode & 0o077:
+        raise UsageError(f"others can read {path}", hint=f"chmod 600 {path}")
+    return path.read_text(encoding="ascii").strip()
 
 
 def serve(
@@ -82,6 +100,7 @@ def serve(
     Raises:
         UsageError: Another address than loopback without such a list.
     """
+    log_plainly()
     server = secured(projects, host, port, secret)
     # A shell in the background hands on that Ctrl-C is ignored; runs are stopped by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

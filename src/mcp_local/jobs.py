@@ -10,29 +10,20 @@ import contextlib
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import psutil
-
+from mcp_local.job import Job, folder
 from mlx_preflight import plan, project_table, register
 from mlx_preflight.claim import Claim
 from mlx_preflight.errors import PreflightError, UsageError
-from mlx_preflight.isolate import child_environment, redact
+from mlx_preflight.isolate import child_environment, kill_group
 from mlx_preflight.json_file import read_json
-from mlx_preflight.result import read_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
-
-_STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
-"""What a cancelled run is sent, and how long it may take: nox ends its children on the first."""
-
-_TAIL_LINES, _TAIL_BYTES = 20, 16_384
 
 MAX_JOBS = 2
 """Runs of different projects side by side; each is heavy."""
@@ -40,88 +31,6 @@ MAX_JOBS = 2
 
 class BusyError(UsageError):
     """Report that a project is already being run, and by which run."""
-
-
-@dataclass(slots=True)
-class Job:
-    """Hold one started run.
-
-    Attributes:
-        target: Session or group.
-        planned: Sessions that it will run.
-        cancelled: Whether somebody asked it to stop.
-    """
-
-    run_id: str
-    project: Path
-    target: str
-    planned: tuple[str, ...]
-    process: subprocess.Popen[bytes]
-    log: Path
-    claim: Claim
-    began: float
-    cancelled: bool = False
-    ended: float | None = None
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-
-    def poll(self) -> int | None:
-        """Return the exit code once the run ended, and let the project go."""
-        with self._guard:
-            code = self.process.poll()
-            if code is not None and self.ended is None:
-                self.ended = time.monotonic()
-                self.claim.release()
-            return code
-
-    def describe(self) -> dict[str, Any]:
-        """Return state, progress, results so far and the last lines of output."""
-        code = self.poll()
-        done: dict[str, str] = {}
-        for name in self.planned:
-            with contextlib.suppress(PreflightError):
-                found = read_result(self.project / ".preflight" / "results" / f"{name}.json")
-                if found.run_id == self.run_id:
-                    done[name] = found.status.value
-        state = "running" if code is None else "cancelled" if self.cancelled else "finished"
-        return {
-            "run_id": self.run_id,
-            "target": self.target,
-            "project": str(self.project),
-            "state": state,
-            "exit_code": code,
-            "seconds": round((self.ended or time.monotonic()) - self.began, 1),
-            "planned": list(self.planned),
-            "done": done,
-            "output": self.tail(),
-        }
-
-    def tail(self) -> list[str]:
-        """Return the last lines that the run printed; data, not instructions."""
-        try:
-            with self.log.open("rb") as stream:
-                stream.seek(0, os.SEEK_END)
-                stream.seek(max(0, stream.tell() - _TAIL_BYTES))
-                text = stream.read().decode("utf-8", "replace")
-        except OSError:
-            return []
-        return [redact(line)[:300] for line in text.splitlines()[-_TAIL_LINES:]]
-
-    def cancel(self) -> None:
-        """Stop the run and everything that it started."""
-        self.cancelled = self.poll() is None
-        below: set[psutil.Process] = set()
-        for number, patience_s in _STEPS:
-            # Tools run in groups of their own, which a signal to this one does not reach.
-            below |= _below(self.process.pid)
-            # The group outlives its first process when a child ignored the signal.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(patience_s)
-        for left in below:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                left.kill()
-        self.poll()
 
 
 class Jobs:
@@ -155,7 +64,7 @@ class Jobs:
         options += ["--budget-gb", repr(float(budget_gb))] if budget_gb else []
         state = project / ".preflight"
         with self._guard:
-            if sum(job.poll() is None for job in self._jobs.values()) >= MAX_JOBS:
+            if sum(job.running() for job in self._jobs.values()) >= MAX_JOBS:
                 raise BusyError(f"{MAX_JOBS} runs are at work; wait for one, or cancel it")
             claim = self._claim(state)
             try:
@@ -167,25 +76,28 @@ class Jobs:
         return job
 
     def find(self, run_id: str) -> Job:
-        """Return a run that this server started.
+        """Return a run that this server, or another one of its projects, started.
 
         Raises:
-            UsageError: It started none of that id.
+            UsageError: None of that id was started.
+            ResultError: What is known of it is damaged.
         """
-        try:
+        if run_id in self._jobs:
             return self._jobs[run_id]
-        except KeyError:
-            known = ", ".join(sorted(self._jobs)[-3:]) or "none"
-            raise UsageError(
-                f"run {run_id[:80]!r} was not started by this server; it started: {known}",
-                hint="finished runs are found with search_runs and read with read_report",
-            ) from None
+        for project in self.projects:
+            if found := Job.of(project, run_id):
+                return found
+        names = [path.stem for item in self.projects for path in folder(item).glob("*.json")]
+        known = ", ".join(sorted(names)[-3:]) or "none"
+        raise UsageError(
+            f"run {run_id[:80]!r} was not started here; the newest that were: {known}",
+            hint="other runs are found with search_runs and read with read_report",
+        )
 
     def close(self) -> None:
         """Stop every run: nobody could ask for it any more."""
         for job in self._jobs.values():
-            if job.poll() is None:
-                job.cancel()
+            job.cancel()
 
     def _command(self, project: Path, target: str) -> tuple[tuple[str, ...], list[str]]:
         if target in plan.GROUPS:
@@ -206,7 +118,7 @@ class Jobs:
         state.mkdir(exist_ok=True)
         claim = Claim.take(state / "agent-run.lock")
         if claim is None:
-            raise BusyError(f"busy, run {_holder(state)}: poll it, or wait until it ends")
+            raise BusyError(f"busy, run {_holder(state)}: poll it until it ends, or cancel it")
         return claim
 
     def _launch(
@@ -220,9 +132,8 @@ class Jobs:
         state = project / ".preflight"
         run_id = new_run_id() if RUN_ID_VARIABLE not in os.environ else _fresh()
         (state / "agent-run.json").write_text(json.dumps({"run_id": run_id}), encoding="utf-8")
-        folder = state / "agent-runs"
-        folder.mkdir(exist_ok=True)
-        log = folder / f"{run_id}.log"
+        folder(project).mkdir(exist_ok=True)
+        log = folder(project) / f"{run_id}.log"
         env = {
             key: value
             for key, value in child_environment().items()
@@ -241,15 +152,13 @@ class Jobs:
                 start_new_session=True,
                 pass_fds=claim.handed_on(),
             )
-        return Job(run_id, project, target, planned, process, log, claim, time.monotonic())
-
-
-def _below(pid: int) -> set[psutil.Process]:
-    """Return every process below one; empty when it is gone."""
-    try:
-        return set(psutil.Process(pid).children(recursive=True))
-    except psutil.NoSuchProcess:
-        return set()
+        job = Job(run_id, project, target, planned, process, claim, time.time())
+        try:
+            job.save()
+        except BaseException:
+            kill_group(process)
+            raise
+        return job
 
 
 def _holder(state: Path) -> str:

@@ -16,9 +16,6 @@ from mcp_local.projects import Projects
 from mcp_local.record_form import Record
 from mlx_preflight.errors import UsageError
 
-MAX_PAIRS = 200
-"""Measurements that one comparison shows."""
-
 Time = Annotated[str, Field(max_length=40, description="ISO 8601.")]
 Where = Annotated[
     list[Annotated[str, Field(max_length=200)]],
@@ -99,9 +96,7 @@ class MemoryTools:
         """Say what differs between two remembered runs."""
         with errors():
             found = self.memory(project).compare(first, second)
-            cut = len(found["measurements"]) > MAX_PAIRS
-            found["measurements"] = dict(list(found["measurements"].items())[:MAX_PAIRS])
-            return answers.Comparison(**found, truncated=cut)
+            return answers.Comparison(**answers.quoted(found), truncated=answers.exceeds(found))
 
     def measurement_history(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,9 +16,9 @@ from mcp_local.arguments import PAGE, Budget, Name, Offset, Project, errors
 from mcp_local.jobs import Jobs
 from mcp_local.projects import Projects
 from mlx_preflight import plan, register
-from mlx_preflight.errors import PreflightError
+from mlx_preflight.errors import NothingRanError, PreflightError
 from mlx_preflight.report import document as documents
-from mlx_preflight.result import read_result
+from mlx_preflight.result import Status, read_result
 
 MAX_WAIT_S = 50.0
 """Longest wait of one poll: TypeScript hosts give up after 60 s."""
@@ -64,6 +63,7 @@ class PlanTools:
         """Start a group, session or check of the plan and return its run id at once.
 
         Poll it with `poll_run`. One run of a project at a time: a second one gets "busy, run …".
+        A group ends with a report; a single session leaves its result (`read_result`).
         """
         with errors():
             folder = self.served.find(project)
@@ -79,11 +79,15 @@ class PlanTools:
         ctx: Context,
         wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = 0.0,
     ) -> answers.RunState:
-        """Say how far a started run is; with wait_s, wait so long for its end first."""
+        """Say how far a started run is; with wait_s, wait so long for its end first.
+
+        Also of runs that another server of the project started: `exit_code` is null where
+        nobody saw the end.
+        """
         with errors():
             job = self.jobs.find(run_id)
             deadline = anyio.current_time() + wait_s
-            while job.poll() is None and anyio.current_time() < deadline:
+            while job.running() and anyio.current_time() < deadline:
                 state = job.describe()
                 done, planned = len(state["done"]), len(state["planned"])
                 await ctx.report_progress(done, planned, f"{done} of {planned} sessions")
@@ -95,7 +99,7 @@ class PlanTools:
         with errors():
             job = self.jobs.find(run_id)
             await anyio.to_thread.run_sync(job.cancel)
-            return answers.RunState(**job.describe())
+            return answers.RunState(**await anyio.to_thread.run_sync(job.describe))
 
     def read_report(
         self,
@@ -124,35 +128,62 @@ class PlanTools:
         with errors():
             found, _ = register.find_session(session)
             folder = self.served.find(project) / ".preflight" / "results"
-            document = read_result(folder / f"{found.id}.json").to_json()
+            path = folder / f"{found.id}.json"
+            if not path.exists():
+                raise NothingRanError(f"{path}: no result yet", hint=f"start_run target={found.id}")
+            document = read_result(path).to_json()
             for check in document["checks"]:
                 places = check.pop("diagnostics", [])
                 check["places"] = [f"{p['path']}:{p['line']} {p['code']}" for p in places[:PAGE]]
                 check["places_left_out"] = max(0, len(places) - PAGE)
-            return answers.Document(document=document)
+            return answers.Document.of(document)
 
     def explain_check(self, check: Name, project: Project = "") -> answers.Explanation:
-        """Explain a check: what it proves, what the latest run saw, and what to do."""
+        """Explain a check: what it proves, what its latest run saw, and what to do."""
         with errors():
             session, single = register.find_session(check)
             if single is None:
                 ids = ", ".join(item.id for item in session.checks)
                 raise ToolError(f"{check} is a session; name one of its checks: {ids}")
             row: dict[str, Any] = {}
-            with contextlib.suppress(PreflightError):
-                rows = self.report(self.served.find(project))["rows"]
-                row = next((item for item in rows if item["id"] == single.id), {})
+            seen = single.blocked or f"nothing that is kept says how {single.id} ended"
+            folder = self.served.find(project)
+            try:
+                row = self._latest(folder, session.id, single.id)
+            except PreflightError as error:
+                # What a check proves is known without a result.
+                seen = single.blocked or str(error)
+            rerun = f"start_run target={session.id}"
+            remedy = single.remedy if row or single.blocked else f"run it: {rerun}"
+            if row.get("status") == Status.PASS:
+                remedy = "nothing: it passed"
             return answers.Explanation(
                 id=single.id,
                 session=session.id,
                 proves=single.title,
                 required=session.required,
                 status=row.get("status", "unknown"),
-                seen=row.get("reason", single.blocked or "no report holds this check"),
-                remedy=row.get("remedy") or single.remedy,
+                run_id=row.get("run_id", ""),
+                seen=row.get("reason", seen),
+                remedy=row.get("remedy") or remedy,
                 measurements=_values(row.get("measurements", [])),
-                rerun=f"start_run target={session.id}",
+                rerun=rerun,
             )
+
+    def _latest(self, folder: Path, session: str, check: str) -> dict[str, Any]:
+        """Return the row of a check by its session's result, else by the report; or none.
+
+        A session that was started alone leaves a result and no report.
+        """
+        path = folder / ".preflight" / "results" / f"{session}.json"
+        if path.exists():
+            document = read_result(path).to_json()
+            rows = document["checks"]
+        else:
+            document = self.report(folder)
+            rows = document["rows"]
+        found = next((item for item in rows if item["id"] == check), None)
+        return {**found, "run_id": document["run_id"]} if found else {}
 
     def report(self, folder: Path) -> dict[str, Any]:
         """Return a project's latest report.

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
+from pydantic_core import from_json
+
+from mcp_local.guard import log_plainly, short
 from mcp_local.mcp_server import create_server
+
+_LOG = logging.getLogger(__name__)
 
 _LOOK_S = 1.0
 _GRACE_S = 15.0
@@ -22,11 +30,56 @@ def serve(projects: Sequence[Path]) -> None:
     Raises:
         UsageError: A project is no folder.
     """
+    log_plainly()
     server = create_server(projects)
     # A host in the background hands on that Ctrl-C is ignored; runs are stopped by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    _read_carefully()
     server.run()
+
+
+def readable(line: bytes) -> bytes:
+    """Return a message so that the SDK can read it, or nothing and a word in the log.
+
+    The SDK drops what it cannot read without a word, and the client waits. Half of an emoji
+    (a lone surrogate, left where a client cut a text) is such a thing; it becomes `?`.
+    """
+    if not line.strip():
+        return b""
+    try:
+        from_json(line)
+    except ValueError as error:
+        return _mended(line, error)
+    return line
+
+
+def _mended(line: bytes, why: ValueError) -> bytes:
+    try:
+        found = json.loads(line.decode("utf-8", "replace"))
+        mended = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        from_json(mended)
+    except (ValueError, RecursionError):
+        _LOG.warning("a message that cannot be read stays without an answer: %s", short(str(why)))
+        return b""
+    return mended
+
+
+def _read_carefully() -> None:
+    """Put a pipe before stdin, so that every message is looked at before the SDK reads it."""
+    source = os.fdopen(os.dup(0), "rb")
+    reader, writer = os.pipe()
+    os.dup2(reader, 0)
+    os.close(reader)
+    sink = os.fdopen(writer, "wb")
+    threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+
+
+def _pass_on(source: BinaryIO, sink: BinaryIO) -> None:
+    with source, sink:
+        for line in source:
+            sink.write(readable(line))
+            sink.flush()
 
 
 def _watch(parent: int) -> None:

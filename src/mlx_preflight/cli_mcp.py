@@ -40,8 +40,10 @@ def mcp(
         stdio_server.serve(projects)
         return
     from mcp_local import http_server
+    from mcp_local.projects import Projects
 
     http_server.security(host, port, allow_host or ())
-    secret, where = http_server.token(projects[0].resolve() / ".preflight")
+    first = Projects(tuple(projects)).folders[0]
+    secret, where = http_server.token(first / ".preflight")
     typer.echo(f"http://{host}:{port}/mcp, with the token of {where}", err=True)
     http_server.serve(projects, host, port, secret, allow_host or ())

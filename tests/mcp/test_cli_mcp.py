@@ -164,6 +164,13 @@ def test_http_beyond_loopback_is_refused_before_anything_starts(project: Path) -
     assert not (project / ".preflight" / "mcp-token").exists()
 
 
+def test_http_for_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """By name, and without a token made for it."""
+    done = CliRunner().invoke(app, ["mcp", "--http", "--project", str(tmp_path / "no-such")])
+    assert isinstance(done.exception, UsageError)
+    assert "no-such: not a folder" in str(done.exception)
+
+
 def test_a_report_of_another_schema_is_said_to_be_unreadable(tmp_path: Path) -> None:
     """The memory never believes what it cannot read."""
     from mlx_preflight import cli_history

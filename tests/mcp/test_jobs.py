@@ -12,10 +12,12 @@ import pytest
 from mcp_support.processes import alive, started, until
 from mcp_support.project import make
 
+from mcp_local import job as job_of_a_run
 from mcp_local import jobs
 from mcp_local.jobs import BusyError, Jobs
 from mlx_preflight.claim import Claim
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import ResultError, UsageError
+from mlx_preflight.json_file import read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +86,78 @@ def test_a_killed_server_does_not_let_a_second_run_in(tmp_path: Path) -> None:
     run.terminate()
     until(lambda: not any(alive(pid) for pid in pids), 15, "the run left a process")
     until(lambda: not alive(run.pid), 15, "the run did not end")
+    assert other.find(run_id).describe()["state"] == "finished"
     other.start(project, "gate1-format").cancel()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [True, False])
+def test_another_server_polls_and_stops_the_run(tmp_path: Path, killed: bool) -> None:
+    """What keeps a project busy can be stopped, also when the server that began it is gone."""
+    project = make(tmp_path / "project", slow=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(project)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        run_id = server.stdout.readline().strip()
+        pids = started(project)
+        if killed:
+            server.kill()
+            server.wait()
+        other = Jobs((project,))
+        state = other.find(run_id).describe()
+        assert (state["state"], state["planned"]) == ("running", ["gate4-unit"])
+        assert state["target"] == "gate4-unit"
+        other.close()
+        assert other.find(run_id).running()
+        other.find(run_id).cancel()
+        until(lambda: not any(alive(pid) for pid in pids), 15, "the run left a process")
+        assert other.find(run_id).describe()["state"] == "cancelled"
+        server.kill()
+
+
+def test_a_run_that_ended_is_still_known_to_the_next_server(tmp_path: Path) -> None:
+    """With its exit code, its results and its last words."""
+    project = make(tmp_path / "project")
+    first = Jobs((project,))
+    job = first.start(project, "gate1-format")
+    until(lambda: not job.running(), 60, "the run did not end")
+    first.close()
+    known = Jobs((project,)).find(job.run_id).describe()
+    assert known == job.describe()
+    assert (known["state"], known["exit_code"]) == ("finished", 0)
+    assert known["done"] == {"gate1-format": "PASS"}
+    assert known["output"]
+
+
+def test_the_number_of_a_gone_process_is_never_signalled(tmp_path: Path) -> None:
+    """The system gives numbers away again; a process of another kind is left alone."""
+    project = make(tmp_path / "project")
+    job = Jobs((project,)).start(project, "gate1-format")
+    until(lambda: not job.running(), 60, "the run did not end")
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        known = read_json(job.log.with_suffix(".json"))
+        write_json(job.log.with_suffix(".json"), {**known, "ended": None, "pid": stranger.pid})
+        found = Jobs((project,)).find(job.run_id)
+        assert found.describe()["state"] == "finished"
+        found.cancel()
+        assert alive(stranger.pid)
+        stranger.kill()
+
+
+@pytest.mark.parametrize("document", [{}, [], {"planned": ["../x"]}, {"planned": 3}], ids=str)
+def test_a_damaged_file_of_a_run_is_named(tmp_path: Path, document: object) -> None:
+    """What cannot be believed is an error, not a run."""
+    project = make(tmp_path / "project")
+    path = project / ".preflight" / "agent-runs" / "r1.json"
+    write_json(path, document)
+    with pytest.raises(ResultError, match=r"r1\.json: damaged"):
+        Jobs((project,)).find("r1")
+    with pytest.raises(UsageError, match=r"not started here; the newest that were: r1"):
+        Jobs((project,)).find("../agent-runs/r1")
 
 
 @pytest.mark.slow
@@ -94,7 +167,7 @@ def test_cancel_reaches_a_run_that_ignores_the_interrupt(
     """Hosts in the background hand on that SIGINT is ignored; tools have groups of their own."""
     project = make(tmp_path / "project", slow=True)
     monkeypatch.setattr(
-        jobs, "_STEPS", ((signal.SIGINT, 0.5), (signal.SIGINT, 0.1), (signal.SIGKILL, 5.0))
+        job_of_a_run, "_STEPS", ((signal.SIGINT, 0.5), (signal.SIGINT, 0.1), (signal.SIGKILL, 5.0))
     )
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

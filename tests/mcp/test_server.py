@@ -84,9 +84,9 @@ async def test_a_misspelt_argument_is_refused(project: Path) -> None:
         ("start_run", {"target": "gate1-format", "budget_gb": -1}, "greater than 0"),
         ("start_run", {"target": "gate1-format; rm -rf /"}, "unknown"),
         ("start_run", {"target": "--help"}, "unknown"),
-        ("poll_run", {"run_id": "r9"}, "not started by this server"),
+        ("poll_run", {"run_id": "r9"}, "not started here"),
         ("poll_run", {"run_id": "r9", "wait_s": 100}, "less than or equal to 50"),
-        ("cancel_run", {"run_id": "../x"}, "not started by this server"),
+        ("cancel_run", {"run_id": "../x"}, "not started here"),
         ("read_report", {}, "no report yet"),
         ("read_report", {"limit": 1000}, "less than or equal to 50"),
         ("read_report", {"only": "some"}, "'all' or 'findings'"),
@@ -154,9 +154,43 @@ async def test_the_report_is_read_in_pages(
         assert seen == [check.id for s in register.sessions() for check in s.checks]
         told = await call(client, "explain_check", check="AC4.2")
         assert (told["status"], told["session"]) == ("PASS", "ac4-loading")
-        assert told["seen"] == "seen"
+        assert (told["seen"], told["remedy"]) == ("seen", "nothing: it passed")
         text = (await client.read_resource("preflight://report")).contents[0]
         assert page["run_id"] in getattr(text, "text", "")
+
+
+async def test_every_check_is_explained(project: Path) -> None:
+    """Also before anything ran: what it proves, and how to find out."""
+    async with Client(create_server([project])) as client:
+        for session in register.SESSIONS:
+            for check in session.checks:
+                told = await call(client, "explain_check", check=check.id)
+                assert told["proves"] == check.title
+                assert told["status"] == "unknown"
+                assert "no report yet" in told["seen"]
+                assert told["remedy"]
+                assert told["rerun"] == f"start_run target={session.id}"
+        assert "not served here" in await refused(
+            client, "explain_check", check="GATE1", project="/etc"
+        )
+        write_report(project, {"schema": 99})
+        told = await call(client, "explain_check", check="GATE1")
+        assert told["status"] == "unknown"
+        assert "not a report of schema" in told["seen"]
+
+
+async def test_a_session_that_was_started_alone_is_explained_by_its_result(
+    project: Path, make_report: Callable[..., dict[str, Any]]
+) -> None:
+    """The report of an earlier run says nothing about it, whatever it holds."""
+    write_report(project, make_report({}))
+    async with Client(create_server([project])) as client:
+        started = await call(client, "start_run", target="AC1.1")
+        await call(client, "poll_run", run_id=started["run_id"], wait_s=30)
+        told = await call(client, "explain_check", check="AC1.1")
+        assert (told["status"], told["run_id"]) == ("FAIL", started["run_id"])
+        assert "T001_framework_evaluation.md" in told["seen"]
+        assert "T001_framework_evaluation.md" in told["remedy"]
 
 
 async def test_runs_are_searched_compared_and_noted(project: Path) -> None:

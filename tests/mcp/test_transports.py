@@ -19,7 +19,7 @@ from mcp_support.processes import alive, started, until
 from mcp_support.project import call, make
 
 from mcp_local import http_server
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import ResultError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,6 +224,60 @@ def test_a_token_is_made_once_for_the_owner_alone(
     assert http_server.token(tmp_path / "state") == (first, where)
     assert len(first) > 30
     assert (tmp_path / "state" / "mcp-token").stat().st_mode & 0o077 == 0
-    monkeypatch.setenv(http_server.TOKEN_VARIABLE, "short")
-    with pytest.raises(UsageError, match="under 16"):
-        http_server.token(tmp_path / "state")
+    for wrong, said in (("short", "under 16"), ("é" * 20, "no header"), ("a b" * 9, "no header")):
+        monkeypatch.setenv(http_server.TOKEN_VARIABLE, wrong)
+        with pytest.raises(UsageError, match=said):
+            http_server.token(tmp_path / "state")
+
+
+def test_a_token_that_others_can_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As are an empty one, and one that is no text; each with what to do."""
+    monkeypatch.delenv(http_server.TOKEN_VARIABLE, raising=False)
+    path = tmp_path / "mcp-token"
+    path.write_text("a-token-that-all-can-read")
+    path.chmod(0o644)
+    with pytest.raises(UsageError, match="others can read") as refused:
+        http_server.token(tmp_path)
+    assert refused.value.hint == f"chmod 600 {path}"
+    path.chmod(0o600)
+    assert http_server.token(tmp_path)[0] == "a-token-that-all-can-read"
+    path.write_text("")
+    with pytest.raises(UsageError, match="under 16") as short:
+        http_server.token(tmp_path)
+    assert "delete" in short.value.hint
+    path.write_bytes(b"\xff" * 20)
+    with pytest.raises(ResultError, match="mcp-token"):
+        http_server.token(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResultError, match="mcp-token"):
+        http_server.token(tmp_path / "file")
+
+
+@pytest.mark.slow
+def test_what_is_open_without_a_token_tells_nothing(served: str) -> None:
+    """Where to get a token stands open, as the protocol wants it; all else is refused."""
+    connection = http.client.HTTPConnection(served.split("/")[2], timeout=20)
+    for method, path, status in (
+        ("GET", "/mcp", 401),
+        ("DELETE", "/mcp", 401),
+        ("POST", f"/mcp?access_token={TOKEN}", 401),
+        ("GET", "/", 404),
+        ("GET", "/docs", 404),
+        ("GET", "/.well-known/oauth-protected-resource/mcp", 200),
+    ):
+        connection.request(method, path, headers={"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert answer.status == status, path
+        assert TOKEN not in answer.read().decode()
+    connection.close()
+
+
+@pytest.mark.slow
+def test_odd_values_in_a_body_are_refused(served: str) -> None:
+    """What is no message is 400, and the next request is answered."""
+    ask = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":%s}}'
+    for odd in ('{"text":"\\ud800"}', "[" * 5000 + "]" * 5000, '{"n":' + "9" * 10_000 + "}"):
+        assert post(served, (ask % odd).encode()) == 400
+    assert post(served) == 200
