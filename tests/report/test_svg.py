@@ -29,3 +29,5 @@ def test_lines_have_a_point_for_every_value_within_the_picture() -> None:
     assert ys[0] == sorted(ys[0])
     assert min(min(line) for line in ys) == svg.TOP
     assert max(max(line) for line in ys) <= svg.HEIGHT - svg.BOTTOM
+    words = [item.text for item in root.iter(f"{SVG}text")]
+    assert words[:3] == ["Loss, nats", "step 1", "3"]

@@ -120,10 +120,8 @@ class _Categories:
             return "attention scores"
         if shape in self._cached:
             return "KV cache"
-        place = self._place.get(array)
-        if place is None:
-            return "temporaries"
-        if place > self._forward_end and shape in self._trainable:
+        place = self._place.get(array, len(self._found.order))
+        if self._forward_end < place < len(self._found.order) and shape in self._trainable:
             return "gradients"
         if place < self._forward_end < self._found.replay.last_use.get(array, -1):
             return "saved activations"

@@ -44,8 +44,8 @@ def lines(title: str, x_name: str, y_name: str, values: Mapping[str, Sequence[fl
         x = LEFT + wide * number / max(count - 1, 1)
         return x, TOP + tall * (1 - (value - low) / (high - low))
 
-    parts = [_text(10, 22, title, "title"), _text(LEFT, HEIGHT - 8, x_name)]
-    parts.append(_text(10, TOP - 4, y_name))
+    parts = [_text(10, 22, f"{title}, {y_name}", "title"), _text(LEFT, HEIGHT - 18, f"{x_name} 1")]
+    parts.append(_text(WIDTH - RIGHT, HEIGHT - 18, str(count), end=True))
     for share in (0.0, 0.5, 1.0):
         value = low + (high - low) * share
         _, y = place(0, value)
