@@ -193,6 +193,21 @@ def test_load_refuses_a_faulty_checkpoint(
 
 
 @pytest.mark.slow
+def test_generate_does_not_answer_from_damaged_weights(tmp_path: Path) -> None:
+    """NaN answers, too, and would end as a success; a base model without template is asked."""
+    folder = tmp_path / "model"
+    shutil.copytree(ROOT / "src" / "mlx_preflight" / "model" / "embedded", folder)
+    template = folder / "tokenizer_config.json"
+    template.write_text(json.dumps({**json.loads(template.read_text()), "chat_template": None}))
+    assert run("generate", "def add", "--model", str(folder), "--max-tokens", "4").returncode == 0
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\xff" * 4)
+    done = run("generate", "def add", "--model", str(folder), "--max-tokens", "4")
+    assert done.returncode == 3
+    assert "1 values are NaN or infinite" in done.stderr
+
+
+@pytest.mark.slow
 def test_generate_answers_and_measures(invoke: Callable[..., object]) -> None:
     """`generate` prints the answer, the tokens and the speed."""
     done = invoke("generate", "Write a function that adds two numbers.")

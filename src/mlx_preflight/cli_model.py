@@ -84,12 +84,14 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the model one question through its chat template and measure the answer."""
-    from mlx_preflight.model import checkpoint, runtime
+    from mlx_preflight.model import checkpoint, runtime, soundness
 
     with progress(f"asking {model}", quiet=as_json):
-        folder = checkpoint.inspect(runtime.resolve(model).path).folder
+        found = checkpoint.inspect(runtime.resolve(model).path)
+        # NaN weights answer too, and so do those of another type.
+        soundness.examine(found, chat=False).demand(found)
         generation = runtime.generate(
-            folder,
+            found.folder,
             [{"id": "asked", "prompt": prompt}],
             max_tokens=max_tokens,
             seed=seed,

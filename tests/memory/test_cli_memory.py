@@ -81,6 +81,19 @@ def test_a_picture_is_drawn(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("<?xml")
     done = CliRunner().invoke(app, ["estimate", *SMALL, "--plot", str(tmp_path / "step.gif")])
     assert ".svg" in str(done.exception)
+    (tmp_path / "folder.svg").mkdir()
+    done = CliRunner().invoke(app, ["estimate", *SMALL, "--plot", str(tmp_path / "folder.svg")])
+    assert isinstance(done.exception, PreflightError)
+    assert "cannot be written" in str(done.exception)
+
+
+def test_a_picture_holds_every_part_of_the_step_in_a_unit_that_shows_it(tmp_path: Path) -> None:
+    """Gradients live between the peaks; 8 MB in GB would be a row of zeros."""
+    path = tmp_path / "step.svg"
+    assert call("estimate", *SMALL, "--grad-accumulation-steps", "2", "--plot", str(path))[0] == 0
+    text = path.read_text(encoding="utf-8")
+    for word in ("gradients", "MB (10", "logits and loss", "from start to end"):
+        assert f"<!-- {word}" in text
 
 
 @pytest.mark.parametrize(
@@ -94,6 +107,10 @@ def test_a_picture_is_drawn(tmp_path: Path) -> None:
         (("estimate", *SMALL[:-2], "--num-layers", "99"), "99"),
         (("estimate", "embedded", "--max-seq-length", "9999999"), "9999999"),
         (("estimate", *SMALL, "--group-size", "48"), "48"),
+        (("estimate", *SMALL, "--group-size", "0"), "group_size is 0"),
+        (("estimate", *SMALL, "--dtype", ""), "dtype is ''"),
+        (("estimate", *SMALL, "--lora-keys", ""), "keys is ''"),
+        (("estimate", *SMALL, "--budget-gb", "1e7"), "below a million"),
         (("estimate", *SMALL, "--dtype", "int8"), "int8"),
         (("estimate", *SMALL, "--lora-keys", "self_attn.nothing"), "self_attn.nothing"),
         (("fit", *SMALL, "--budget-gb", "1", "--keep", "speed"), "speed"),

@@ -7,35 +7,46 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.errors import PreflightError
+from mlx_preflight.memory.breakdown import CATEGORIES
 from mlx_preflight.memory.predict import Prediction
 
 SUFFIXES = (".svg", ".png", ".pdf")
+
+SMALL_BYTES = 10**8
+"""Peak under which a picture counts in MB, as the screen does."""
 
 
 def step(found: Prediction, path: Path, title: str) -> None:
     """Draw live memory over the step, stacked by category, with the peak marked.
 
     Raises:
-        PreflightError: matplotlib is not installed, or the suffix is none of `SUFFIXES`.
+        PreflightError: matplotlib is not installed, the suffix is none of `SUFFIXES`, or the
+            file cannot be written.
     """
     figure, axes = _figure(path)
-    names = [name for name, size in found.breakdown_bytes.items() if size]
-    rows = [[moment.get(name, 0) / 1e9 for moment in found.timeline] for name in names]
-    axes.stackplot(range(len(found.timeline)), rows, labels=names)
+    small = found.peak_bytes < SMALL_BYTES
+    scale, unit, size = (1e6, "MB", "10⁶") if small else (1e9, "GB", "10⁹")
+    names = [name for name in CATEGORIES if any(moment.get(name) for moment in found.timeline)]
+    rows = [[moment.get(name, 0) / scale for moment in found.timeline] for name in names]
+    colours = [f"C{CATEGORIES.index(name)}" for name in names]
+    axes.stackplot(range(len(found.timeline)), rows, labels=names, colors=colours)
     totals = [sum(moment.values()) for moment in found.timeline]
-    top = totals.index(max(totals))
+    top, peak = totals.index(max(totals)), found.peak_bytes / scale
     axes.annotate(
-        f"peak {found.peak_bytes / 1e9:.2f} GB",
-        (top, found.peak_bytes / 1e9),
+        f"peak {peak:.2f} {unit}",
+        (top, peak),
         xytext=(0, 8),
         textcoords="offset points",
-        ha="center",
+        ha="right" if top > 0.8 * len(totals) else "center",
     )
-    axes.plot([top], [found.peak_bytes / 1e9], "v", color="black")
-    axes.set(xlabel="moment of the step", ylabel="GB (10⁹ bytes)", title=title)
-    axes.set_ylim(0, found.peak_bytes / 1e9 * 1.12)
+    axes.plot([top], [peak], "v", color="black", clip_on=False)
+    what = "evaluation with the peak" if found.settings.inference else "step"
+    axes.set(xlabel=f"the {what}, from start to end", ylabel=f"{unit} ({size} bytes)", title=title)
+    axes.set_xticks([])
+    axes.margins(x=0)
+    axes.set_ylim(0, peak * 1.12)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    figure.savefig(path, bbox_inches="tight")
+    _save(figure, path)
 
 
 def curve(
@@ -75,7 +86,7 @@ def curve(
     axes.set(xlabel="tokens of a row", ylabel="peak, GB (10⁹ bytes)", title=title)
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", frameon=False)
-    figure.savefig(path, bbox_inches="tight")
+    _save(figure, path)
 
 
 def _figure(path: Path) -> tuple[Any, Any]:
@@ -86,6 +97,13 @@ def _figure(path: Path) -> tuple[Any, Any]:
     except ImportError as error:
         hint = 'python3 -m pip install "mlx-preflight[plot]"'
         raise PreflightError("matplotlib is not installed", hint=hint) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(8, 4.5))
     return figure, figure.subplots()
+
+
+def _save(figure: Any, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, bbox_inches="tight")
+    except OSError as error:
+        raise PreflightError(f"{path}: cannot be written: {error.strerror}") from error

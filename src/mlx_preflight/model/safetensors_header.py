@@ -149,7 +149,9 @@ def _header_bytes(stream: BinaryIO, size: int, path: Path) -> bytes:
 
 
 def _check_metadata(metadata: Any, path: Path) -> None:
-    """Refuse a `__metadata__` that is not a map of text to text."""
+    """Refuse a `__metadata__` that is not a map of text to text; MLX writes null for none."""
+    if metadata is None:
+        return
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CheckpointError(
             f"{path}: __metadata__ is {shown(metadata)}; a map of text to text is expected.",

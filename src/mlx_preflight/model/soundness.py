@@ -42,11 +42,12 @@ class Soundness:
             )
 
 
-def examine(cp: Checkpoint) -> Soundness:
+def examine(cp: Checkpoint, *, chat: bool = True) -> Soundness:
     """Check shapes, types, vocabulary, values, index and chat template of a checkpoint.
 
     Args:
         cp: A checkpoint from `checkpoint.inspect`; every weight is read once.
+        chat: Whether it must have a chat template; a base model answers without one.
 
     Raises:
         CheckpointError: A file cannot be read.
@@ -63,7 +64,7 @@ def examine(cp: Checkpoint) -> Soundness:
     ]
     problems += [f"{name}: every value is zero" for name in values.all_zero]
     problems += [f"{name}: not named by the index, yet loaded" for name in cp.unreferenced]
-    if not cp.has_chat_template:
+    if chat and not cp.has_chat_template:
         problems.append("there is no chat template")
     if not values.tensors:
         problems.append("no float tensor was found to scan")
