@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight import plan
+from mlx_preflight import plan, register
 from mlx_preflight.errors import UsageError
 from mlx_preflight.runner import Context, new_run_id
 
@@ -37,6 +37,7 @@ def context_of(
     """
     project = project.resolve()
     settings = plan.load_settings(project)
+    register.off(settings)
     chosen = plan.choose(settings, profile=profile, model=model, budget_gb=budget_gb)
     return Context(
         project=project,
