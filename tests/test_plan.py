@@ -54,6 +54,9 @@ def test_every_value_of_the_table_is_read(tmp_path: Path) -> None:
         ("coverage-min = nan", "expected 0 to 100"),
         ("lint-max = 1.5", "expected int"),
         ("lint-max = -1", "lint-max = -1: expected at least 0"),
+        ("source = ''", "source = '': expected a folder inside the project"),
+        ("acceptance = '../other'", "expected a folder inside the project"),
+        ("baselines = '/etc'", "expected a folder inside the project"),
         ("tests-min = 0", "tests-min = 0: expected at least 1"),
         ("generate-tokens = 19", "expected at least 20"),
         ("train-steps = 2", "expected at least 3"),
@@ -89,11 +92,18 @@ def test_a_wrong_value_is_refused(tmp_path: Path, line: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("raw", [b"[tool", b"\xff = 1"])
-def test_a_damaged_table_is_refused(tmp_path: Path, raw: bytes) -> None:
-    """A file that is not TOML is a usage error."""
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"[tool", "not valid TOML"),
+        (b"\xff = 1", "not valid TOML"),
+        (b"tool = 3", "tool: expected a table"),
+    ],
+)
+def test_a_damaged_table_is_refused(tmp_path: Path, raw: bytes, said: str) -> None:
+    """A file that is not TOML, or not tables, is a usage error."""
     (tmp_path / "pyproject.toml").write_bytes(raw)
-    with pytest.raises(UsageError, match="not valid TOML"):
+    with pytest.raises(UsageError, match=said):
         project_table.load_settings(tmp_path)
 
 

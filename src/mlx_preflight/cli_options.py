@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight import plan, project_table
+from mlx_preflight import plan, project_table, register
 from mlx_preflight.errors import UsageError
 from mlx_preflight.runner import Context, new_run_id
 
@@ -38,6 +38,7 @@ def context_of(
     """
     project = project.resolve()
     settings = project_table.load_settings(project)
+    register.off(settings)
     chosen = plan.choose(settings, profile=profile, model=model, budget_gb=budget_gb)
     return Context(
         project=project,

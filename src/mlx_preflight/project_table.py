@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from mlx_preflight import handoff_table, plan, selection_table, table, waiver_table
 from mlx_preflight.errors import UsageError
@@ -151,7 +151,10 @@ def load_settings(project: Path) -> Settings:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
-    found = document.get("tool", {}).get("mlx-preflight", {})
+    tools = document.get("tool", {})
+    if not isinstance(tools, dict):
+        raise UsageError(f"{path}: tool: expected a table")
+    found = tools.get("mlx-preflight", {})
     values = table.read("[tool.mlx-preflight]", found, _TYPES)
     if "handoff" in values:
         values["handoff"] = handoff_table.read(values["handoff"])
@@ -162,8 +165,17 @@ def load_settings(project: Path) -> Settings:
         values["audit_waivers"] = waiver_table.read(values["audit_waivers"])
     settings = Settings(**values)
     _check_ranges(settings)
+    _check_folders(settings)
     _check_audit(settings)
     return settings
+
+
+def _check_folders(settings: Settings) -> None:
+    for name in ("source", "acceptance", "baselines"):
+        value = getattr(settings, name)
+        path = PurePath(value)
+        if not value.strip() or "\0" in value or path.is_absolute() or ".." in path.parts:
+            raise UsageError(f"{name} = {value!r}: expected a folder inside the project")
 
 
 def _check_ranges(settings: Settings) -> None:

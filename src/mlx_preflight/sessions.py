@@ -53,7 +53,7 @@ def define(project: Path) -> None:
         if spec.id in off:
             _define_off(spec, off[spec.id])
         else:
-            _define_session(spec, project)
+            _define_session(spec, project, default=spec.id == default)
     for group in plan.GROUPS:
         if group not in {spec.id for spec in register.SESSIONS}:
             _define_group(group, project, off, default=group == default)
@@ -95,7 +95,7 @@ def _define_off(spec: plan.Session, reason: str) -> None:
     nox.session(name=spec.id, tags=[spec.tag], venv_backend="none", default=False)(body)
 
 
-def _define_session(spec: plan.Session, project: Path) -> None:
+def _define_session(spec: plan.Session, project: Path, *, default: bool) -> None:
     # Some sessions are also a group of their own, unless another group started them.
     alone = spec.id in plan.GROUPS and _GROUP_VARIABLE not in os.environ
 
@@ -114,7 +114,7 @@ def _define_session(spec: plan.Session, project: Path) -> None:
 
     body.__doc__ = spec.title
     parallel = spec.parallel and not alone
-    nox.session(name=spec.id, tags=[spec.tag], default=False, allow_parallel=parallel)(body)
+    nox.session(name=spec.id, tags=[spec.tag], default=default, allow_parallel=parallel)(body)
 
 
 def _judge(
@@ -305,6 +305,7 @@ def _forwarded(session: nox.Session, project: Path) -> tuple[list[str], plan.Pro
     parser.add_argument("--model")
     parser.add_argument("--budget-gb", type=float)
     settings = project_table.load_settings(project)
+    register.off(settings)  # a misspelt session would be turned off in nobody's sight
     try:
         known, unknown = parser.parse_known_args(session.posargs)
         profile = plan.choose(settings, **vars(known))

@@ -10,10 +10,12 @@ import json
 import tomllib
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import nox
 
 from mlx_preflight import __version__, plan
+from mlx_preflight.errors import UsageError
 from mlx_preflight.json_file import write_text
 
 MODEL_STACK = ("mlx-lm", "mlx", "transformers", "huggingface-hub", "numpy")
@@ -96,8 +98,8 @@ def _project(project: Path, *, tests: bool) -> list[str]:
     with (project / "pyproject.toml").open("rb") as stream:
         document = tomllib.load(stream)
     packaged = {"project", "build-system"} & set(document) or (project / "setup.py").is_file()
-    extras = document.get("project", {}).get("optional-dependencies", {})
-    groups = document.get("dependency-groups", {})
+    extras = _table(_table(document, "project"), "optional-dependencies")
+    groups = _table(document, "dependency-groups")
     wanted = []
     if packaged:
         extra = next((name for name in TESTS if tests and name in extras), "")
@@ -114,3 +116,11 @@ def _project(project: Path, *, tests: bool) -> list[str]:
     for name in filter(None, lists):
         wanted += ["-r", name]
     return wanted
+
+
+def _table(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a table of pyproject.toml, empty where there is none."""
+    found = document.get(name, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"pyproject.toml: {name}: expected a table, found {found!r}")
+    return found

@@ -257,6 +257,38 @@ def test_a_failed_installation_is_an_error_row(tmp_path: Path) -> None:
     assert "installation failed" in row["reason"]
 
 
+@pytest.mark.parametrize("group", ["gates", "e2e", "selftest"])
+def test_bare_nox_runs_the_default_group(tmp_path: Path, group: str) -> None:
+    """Also a group that is one session: nox that selects nothing exits 0."""
+    project = make(tmp_path)
+    table = project / "pyproject.toml"
+    table.write_text(f'{table.read_text()}default-group = "{group}"\n')
+    listed = json.loads(nox(project, "--list", "--json").stdout)
+    assert [row["session"] for row in listed] == [group]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('tests = ["pytest>=8.4,<10"]', "", "optional-dependencies: expected a table"),
+        ("tests-min = 1", 'off = { gate9 = "why" }', "unknown session 'gate9'"),
+    ],
+)
+def test_an_odd_pyproject_is_one_message(tmp_path: Path, old: str, new: str, said: str) -> None:
+    """What cannot be read ends a session with its reason, without a traceback."""
+    project = make(tmp_path)
+    table = project / "pyproject.toml"
+    text = table.read_text().replace(old, new)
+    if not new:
+        text = text.replace("[project.optional-dependencies]", "")
+        text = text.replace("dependencies = []", "dependencies = []\noptional-dependencies = 3")
+    table.write_text(text)
+    done = nox(project, "-s", "gate4-unit")
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def all_off(folder: Path) -> Path:
     """Return a sample project whose gates are all off: a run of them begins and ends at once."""
     from mlx_preflight import register

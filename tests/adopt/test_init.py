@@ -132,7 +132,11 @@ def test_a_table_of_ones_own_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("files", "words"),
-    [({}, "no Python file"), ({"pyproject.toml": "[", "a.py": ""}, "pyproject.toml")],
+    [
+        ({}, "no Python file"),
+        ({"pyproject.toml": "[", "a.py": ""}, "pyproject.toml"),
+        ({"pyproject.toml": "project = 3", "a.py": ""}, "project: expected a table"),
+    ],
 )
 def test_what_is_no_project_is_refused(tmp_path: Path, files: dict[str, str], words: str) -> None:
     """An empty folder and a broken pyproject.toml are named; nothing is written."""

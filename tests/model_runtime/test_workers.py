@@ -202,9 +202,10 @@ def test_models_are_found_where_they_are(
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere", "nowhere", "a/b/c", "a b/c"])
 def test_what_is_no_model_is_a_usage_error(name: str) -> None:
-    """A path that does not exist is never looked up as a hub id."""
-    with pytest.raises(UsageError, match="no such folder"):
+    """A path that does not exist is never looked up as a hub id, and the remedy is one."""
+    with pytest.raises(UsageError, match="no such folder") as caught:
         location.resolve(name)
+    assert "--model" in caught.value.hint
 
 
 def test_a_missing_embedded_model_is_blocked(

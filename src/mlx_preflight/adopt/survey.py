@@ -77,11 +77,15 @@ def look(project: Path) -> Survey:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
+    for name in ("project", "tool"):
+        if not isinstance(document.get(name, {}), dict):
+            raise UsageError(f"{path}: {name}: expected a table")
+    return document
 
 
 def _layout(project: Path, document: dict[str, Any]) -> tuple[str, str]:

@@ -60,7 +60,10 @@ def resolve(model: str) -> ResolvedModel:
     if model and folder.is_dir():
         return ResolvedModel(model, folder.resolve(), "folder")
     if not hub_cache.is_hub_id(model):
-        raise UsageError(f"model {model!r}: no such folder, and not a hub id like 'owner/name'")
+        raise UsageError(
+            f"model {model!r}: no such folder, and not a hub id like 'owner/name'",
+            hint="name the folder that holds config.json, or a hub id, with --model",
+        )
     path = _cached(model)
     if not any(path.glob("*.safetensors")):
         raise missing(model)
