@@ -221,6 +221,7 @@ def fit(
     source, settings = read(model, locals())
     budget = _bytes(budget_gb) or 0
     names = [name.strip().replace("-", "_") for name in keep.split(",") if name.strip()]
+    place = "" if write is None else source.place  # (refused before the search, not after it)
     with progress("searching", quiet=as_json) as status:
         found = fitting.fit(
             source.config, settings, budget, keep=names, note=getattr(status, "update", print)
@@ -238,7 +239,7 @@ def fit(
         )
         written = recipes.write(
             write,
-            source.place,
+            place,
             best.settings,
             source.config,
             head,

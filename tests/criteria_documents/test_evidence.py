@@ -105,6 +105,8 @@ def test_evidence_that_is_too_old_fails_with_the_command(project: Path) -> None:
         ("axolotl", lambda d: d["train"][0]["loss"].__setitem__(0, 11.5), "trains on something"),
         ("mlx-lm", lambda d: d["train"][0].update(peak_rss_bytes=99_000_000), "disagree"),
         ("mlx-lm", lambda d: d.pop("config_lines"), "incomplete"),
+        ("peft", lambda d: d["materials"].update(weights_sha256="0"), "of another checkpoint"),
+        ("peft", lambda d: d.pop("materials"), "of another checkpoint or other rows"),
         ("peft", lambda d: d["machine"].update(memory_bytes=1), "peft is of another machine"),
         ("peft", lambda d: d.pop("machine"), "evidence on peft: incomplete"),
         ("mlx-lm", lambda d: d.pop("probe"), "needs 'probe'"),

@@ -88,7 +88,7 @@ def test_a_session_that_did_not_run_is_one_finding(make_report: Maker) -> None:
         changed |= check(f"AC4.{n}", Status.ERROR, "no result")
     text = markdown.render(make_report(changed))
     assert text.count("- ⚠️ ERROR") == 1
-    assert "**AC4.1 to AC4.6**" in text
+    assert "**AC4.1 to AC4.6** model loaded" in text
     assert text.count("| ⚠️ ERROR |") == 6
 
 

@@ -97,7 +97,7 @@ def load(project: Path) -> dict[str, dict[str, Any]]:
 
 
 def stale(data: dict[str, Any], today: dt.date, max_age_days: int) -> str:
-    """Return why evidence no longer counts: its age, or versions that are not asked for.
+    """Return why evidence no longer counts: age, checkpoint, rows, or versions not asked for.
 
     Raises:
         ResultError: It has no date or no versions.
@@ -112,6 +112,8 @@ def stale(data: dict[str, Any], today: dt.date, max_age_days: int) -> str:
         return f"the evidence on {name} is {age} days old, at most {max_age_days} count"
     if age < -1:
         return f"the evidence on {name} is of {taken}, which is in the future"
+    if data.get("materials") != measure.materials():
+        return f"the evidence on {name} is of another checkpoint or other rows than today's"
     return other_version(data)
 
 
@@ -171,6 +173,7 @@ def _evidence(item: Record) -> dict[str, Any]:
         "date": item.date,
         "machine": machine,
         "duration_s": item.duration_s,
+        "materials": measure.materials(),
         "apple": asdict(known.apple),
         "apple_qlora": asdict(known.apple_qlora),
         **item.figures,

@@ -34,6 +34,9 @@ AGREE = 0.10
 WARM_UP = 3
 """Steps left out of the speed; compilers and allocators settle in them."""
 
+STEPS = 20
+"""Steps of each training."""
+
 IMPORTS, QLORA_STEPS, QUESTIONS, ANSWER_TOKENS = 3, 3, 4, 24
 
 
@@ -54,19 +57,28 @@ class Order:
     folder: Path
     timeout_s: float = 900.0
     installing: bool = True
-    steps: int = 20
+    steps: int = STEPS
     extra: Mapping[str, Any] | None = None
 
 
 def digest(plugin: Plugin, order: Order) -> str:
     """Return what a finished measurement depends on: framework, rows, settings and weights."""
-    run = recipe.embedded(steps=order.steps)
-    data = rows.generate(order.steps * run.settings.batch_size)
-    weights = hashlib.sha256((recipe.EMBEDDED / "model.safetensors").read_bytes()).hexdigest()
+    trained = materials(order.steps)
     config = recipe.text(plugin, recipe.embedded(steps=order.steps, folder=recipe.EMBEDDED))
     config = config.replace(str(recipe.EMBEDDED), "embedded")
-    parts = [plugin.FRAMEWORK.requirements, rows.digest(data), weights, config, MOST_RUNS]
+    known = (trained["rows_sha256"], trained["weights_sha256"])
+    parts = [plugin.FRAMEWORK.requirements, *known, config, MOST_RUNS]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def materials(steps: int = STEPS) -> dict[str, str]:
+    """Return the digests of what every framework trains on: the checkpoint and the rows."""
+    data = rows.generate(steps * recipe.embedded(steps=steps).settings.batch_size)
+    weights = (recipe.EMBEDDED / "model.safetensors").read_bytes()
+    return {
+        "rows_sha256": rows.digest(data),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
 
 
 def measure(plugin: Plugin, order: Order, note: Callable[[str], None]) -> Record:

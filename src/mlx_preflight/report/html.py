@@ -38,7 +38,10 @@ def render(report: Mapping[str, Any]) -> str:
         report=report,
         counts={name: report["counts"].get(name, 0) for name in markdown.MARKS},
         headline=markdown.HEADLINES.get(report["verdict"], ""),
-        findings=list(markdown.grouped(report["findings"])),
+        findings=[
+            (ids, row, markdown.topic(ids, row, report))
+            for ids, row in markdown.grouped(report["findings"])
+        ],
         sessions=sessions,
         environment=list(markdown.environment_facts(report)),
         most=MAX_PLACES,

@@ -101,6 +101,14 @@ def grouped(findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mappin
         yield (str(first) if len(rows) == 1 else f"{first} to {last}"), rows[0]
 
 
+def topic(ids: str, row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """Return what a finding is about: the check's title, or for several the session's."""
+    if ids == row["id"]:
+        return str(row["title"])
+    titles = {item["id"]: str(item["title"]) for item in report["planned"]}
+    return titles.get(row["session"], "").partition(": ")[2]
+
+
 def _escaped(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = _MARKUP.sub(r"\\\1", text).replace("://", ":&#47;&#47;")
@@ -146,20 +154,21 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"It holds for {escape(report['holds_for'])}."
     yield ""
-    yield from _findings(report["findings"])
+    yield from _findings(report)
     yield from _sessions(report)
 
 
-def _findings(findings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _findings(report: Mapping[str, Any]) -> Iterator[str]:
+    findings = report["findings"]
     if not findings:
         return
     yield "## Findings"
     yield ""
     for ids, row in grouped(findings):
         optional = "" if row["required"] else " (not required)"
-        title = f" {escape(row['title'])}" if ids == row["id"] else ""
+        title = escape(topic(ids, row, report))
         yield (
-            f"- {MARKS[row['status']]} {row['status']} **{escape(ids)}**{title}{optional}: "
+            f"- {MARKS[row['status']]} {row['status']} **{escape(ids)}** {title}{optional}: "
             f"{code_or_text(row['reason'])}"
         )
         if row["remedy"]:
