@@ -17,6 +17,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp_support.processes import alive, started, until
 from mcp_support.project import call, make
+from mcp_support.wire import Wire
 
 from mcp_local import http_server
 from mlx_preflight.errors import ResultError, UsageError
@@ -125,6 +126,26 @@ def test_a_server_whose_host_was_killed_goes_away(tmp_path: Path) -> None:
     parent.wait()
     until(lambda: not alive(server), 20, "the server outlived its host")
     until(lambda: not any(alive(item) for item in pids), 10, "the run outlived its host")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_server_whose_pipe_stays_open(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Its run is stopped first; the next server still knows how that run ended."""
+    project = make(tmp_path / "project", slow=True)
+    with Wire(project) as wire:
+        start = {"name": "start_run", "arguments": {"target": "gate4-unit"}}
+        run_id = wire.ask("tools/call", start)["result"]["structuredContent"]["run_id"]
+        pids = started(project)
+        wire.process.send_signal(number)
+        assert wire.process.wait(20) == 0
+        until(lambda: not any(alive(item) for item in pids), 10, "the run outlived its server")
+    with Wire(project) as wire:
+        poll = {"name": "poll_run", "arguments": {"run_id": run_id}}
+        found = wire.ask("tools/call", poll)["result"]["structuredContent"]
+        assert found["state"] == "cancelled"
 
 
 @pytest.fixture(scope="module")
