@@ -22,6 +22,7 @@ from mcp_local.run_log import Damage, RunLog
 from mcp_local.trends import Point
 from mlx_preflight.errors import UsageError
 from mlx_preflight.result import write_text
+from mlx_preflight.table import suggest
 
 if TYPE_CHECKING:
     from mcp_local.qdrant_manager import QdrantManager
@@ -259,6 +260,8 @@ class MemoryManager:
             Hit(name, round(score, 4), records.line_of(self.get(name)))
             for name, score in scored[:limit]
         )
+        if not hits and wanted is not None and wanted.check:
+            message = message or self._unknown(wanted.check)
         return Found(hits, len(scored), len(scored) > limit, message)
 
     def sync(self) -> str:
@@ -341,6 +344,14 @@ class MemoryManager:
         return self.add(found), damage
 
     # Inside
+
+    def _unknown(self, check: str) -> str:
+        """Return that no run holds a check, so that a typo is no finding; else an empty text."""
+        known = {name for head in self.heads() for name in head.checks.all}
+        if check in known:
+            return ""
+        near = suggest(check, sorted(known)) if known else "; no run is remembered yet"
+        return f"no remembered run holds the check {check!r}{near}"
 
     def _document(self, run_id: str) -> str:
         found = self._runs.record(run_id)

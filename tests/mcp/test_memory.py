@@ -364,3 +364,13 @@ def test_a_damaged_report_is_not_remembered(tmp_path: Path) -> None:
     with pytest.raises(ResultError):
         remember(state)
     assert len(MemoryManager.of_project(tmp_path).heads()) == 1
+
+
+def test_a_check_that_no_run_holds_is_said_to_be_unknown(tmp_path: Path) -> None:
+    """A typo in a filter is no proof that nothing failed."""
+    memory = MemoryManager(tmp_path)
+    memory.record(runs.report(1))
+    found = memory.search(wanted=Filter(check="GATE11"))
+    assert (found.hits, found.matched) == ((), 0)
+    assert found.message == "no remembered run holds the check 'GATE11'; did you mean 'GATE1'?"
+    assert memory.search(wanted=Filter(check="GATE1", check_status="FAIL")).message == ""
