@@ -226,6 +226,36 @@ def test_large_and_broken_bodies_are_refused(served: str) -> None:
     assert post(served) == 200
 
 
+FEW = """
+import sys
+from pathlib import Path
+from mcp_local import http_server
+http_server.MAX_SESSIONS = 3
+http_server.serve([Path(sys.argv[1])], "127.0.0.1", int(sys.argv[2]), sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_more_sessions_than_the_limit_are_refused(tmp_path: Path) -> None:
+    """With 503, and the server lives on."""
+    project = make(tmp_path / "project")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    few = [sys.executable, "-c", FEW, str(project), str(port), TOKEN]
+    with subprocess.Popen(few, stderr=subprocess.DEVNULL) as child:
+        until(lambda: _listens(port), 30, "no server")
+        url = f"http://127.0.0.1:{port}/mcp"
+        assert [post(url) for _ in range(5)] == [200, 200, 200, 503, 503]
+        assert post(url, headers={"Authorization": "-"}) == 401
+        child.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_another_address_than_loopback_wants_a_list() -> None:
     """0.0.0.0 is refused, and with a list only its hosts are accepted."""
     for host in ("0.0.0.0", "::", "192.168.1.5", "build.example"):
