@@ -26,7 +26,8 @@ MIN_TOKEN = 16
 
 _ANOTHER = "give another one, or delete the file: a new one is made then"
 
-MAX_SESSIONS = 32
+MAX_SESSIONS = 256
+"""Sessions of 40 kB each; clients that leave without a word keep theirs for half an hour."""
 
 TOKEN_VARIABLE = "PREFLIGHT_MCP_TOKEN"  # noqa: S105  (the name of a variable)
 

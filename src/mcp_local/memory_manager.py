@@ -235,7 +235,8 @@ class MemoryManager:
         hits = tuple(
             hit_of(self.get(name), score, heads[name], asked) for name, score in scored[:limit]
         )
-        said = "; ".join(part for part in (message, self.damage.words()) if part)
+        empty = "" if self._runs.entries else "no run is remembered yet"
+        said = "; ".join(part for part in (message, self.damage.words(), empty) if part)
         return Found(hits, len(scored), len(scored) > limit, said)
 
     def sync(self) -> str:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from pydantic_core import from_json
@@ -32,10 +33,17 @@ def serve(projects: Sequence[Path]) -> None:
     """
     log_plainly()
     server = create_server(projects)
-    # A host in the background hands on that Ctrl-C is ignored; runs are stopped by it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    pipe = _read_carefully()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        # The SDK's reader cannot be interrupted, but ends with its pipe, and all else with it.
+        os.dup2(nothing, pipe)
+
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    # Also SIGINT, which a host in the background hands on as ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
-    _read_carefully()
     server.run()
 
 
@@ -65,14 +73,19 @@ def _mended(line: bytes, why: ValueError) -> bytes:
     return mended
 
 
-def _read_carefully() -> None:
-    """Put a pipe before stdin, so that every message is looked at before the SDK reads it."""
+def _read_carefully() -> int:
+    """Put a pipe before stdin, so that every message is looked at before the SDK reads it.
+
+    Returns:
+        The end of the pipe that is written to.
+    """
     source = os.fdopen(os.dup(0), "rb")
     reader, writer = os.pipe()
     os.dup2(reader, 0)
     os.close(reader)
     sink = os.fdopen(writer, "wb")
     threading.Thread(target=_pass_on, args=(source, sink), daemon=True).start()
+    return writer
 
 
 def _pass_on(source: BinaryIO, sink: BinaryIO) -> None:

@@ -119,7 +119,8 @@ def test_a_name_that_no_run_holds_is_an_error(
     memory: MemoryManager, wanted: dict[str, Any], said: str, hint: str
 ) -> None:
     """A misspelt name must not read as `none of the runs did`; an empty memory refuses nothing."""
-    assert memory.search("", Filter(**wanted)).matched == 0
+    found = memory.search("", Filter(**wanted))
+    assert (found.matched, found.message) == (0, "no run is remembered yet")
     memory.record(runs.report(1, failed={"AC5.1": "x"}))
     memory.record(runs.report(2, measured={"AC6.4/training_peak_bytes": 13e9}))
     for ask in (memory.heads, lambda wanted: memory.search("", wanted)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import psutil
 import pytest
 from mcp import Client, MCPError
 from mcp_support import runs
@@ -387,6 +388,34 @@ async def test_generation_is_estimated_by_its_own_arguments(project: Path) -> No
             peaks.append(found["peak_bytes"])
         # mlx_lm's attention on a quantized cache is not fused: its scores take more.
         assert peaks[0] < peaks[1] < peaks[2]
+
+
+@pytest.mark.slow
+async def test_estimates_take_turns_and_end_with_their_client(project: Path) -> None:
+    """Each imports MLX, so two run side by side; one that is given up leaves no process."""
+    small = {"model": "embedded", "num_layers": 4, "max_seq_length": 64, "batch_size": 1}
+    most = 0
+
+    def children() -> list[psutil.Process]:
+        return psutil.Process().children(recursive=True)
+
+    async with Client(create_server([project])) as client:
+
+        async def ask() -> None:
+            assert (await call(client, "estimate_memory", **small))["document"]["peak_bytes"]
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(ask)
+            for _ in range(100):
+                most = max(most, len(children()))
+                await anyio.sleep(0.02)
+        assert most == 2
+        with pytest.raises(MCPError):
+            await client.call_tool("estimate_memory", small, read_timeout_seconds=0.5)
+        with anyio.fail_after(10):
+            while children():
+                await anyio.sleep(0.05)
 
 
 def test_a_server_for_no_project_is_refused(tmp_path: Path) -> None:

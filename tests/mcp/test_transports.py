@@ -17,6 +17,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp_support.processes import alive, started, until
 from mcp_support.project import call, make
+from mcp_support.wire import Wire
 
 from mcp_local import http_server
 from mlx_preflight.errors import ResultError, UsageError
@@ -127,6 +128,26 @@ def test_a_server_whose_host_was_killed_goes_away(tmp_path: Path) -> None:
     until(lambda: not any(alive(item) for item in pids), 10, "the run outlived its host")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_server_whose_pipe_stays_open(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Its run is stopped first; the next server still knows how that run ended."""
+    project = make(tmp_path / "project", slow=True)
+    with Wire(project) as wire:
+        start = {"name": "start_run", "arguments": {"target": "gate4-unit"}}
+        run_id = wire.ask("tools/call", start)["result"]["structuredContent"]["run_id"]
+        pids = started(project)
+        wire.process.send_signal(number)
+        assert wire.process.wait(20) == 0
+        until(lambda: not any(alive(item) for item in pids), 10, "the run outlived its server")
+    with Wire(project) as wire:
+        poll = {"name": "poll_run", "arguments": {"run_id": run_id}}
+        found = wire.ask("tools/call", poll)["result"]["structuredContent"]
+        assert found["state"] == "cancelled"
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve a project over HTTP with a known token."""
@@ -203,6 +224,36 @@ def test_large_and_broken_bodies_are_refused(served: str) -> None:
     assert post(served, b" " * (http_server.MAX_BODY_BYTES + 1)) == 413
     assert post(served, b"\xff\xfe{") == 400
     assert post(served) == 200
+
+
+FEW = """
+import sys
+from pathlib import Path
+from mcp_local import http_server
+http_server.MAX_SESSIONS = 3
+http_server.serve([Path(sys.argv[1])], "127.0.0.1", int(sys.argv[2]), sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_more_sessions_than_the_limit_are_refused(tmp_path: Path) -> None:
+    """With 503, and the server lives on."""
+    project = make(tmp_path / "project")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    few = [sys.executable, "-c", FEW, str(project), str(port), TOKEN]
+    with subprocess.Popen(few, stderr=subprocess.DEVNULL) as child:
+        until(lambda: _listens(port), 30, "no server")
+        url = f"http://127.0.0.1:{port}/mcp"
+        assert [post(url) for _ in range(5)] == [200, 200, 200, 503, 503]
+        assert post(url, headers={"Authorization": "-"}) == 401
+        child.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_another_address_than_loopback_wants_a_list() -> None:
