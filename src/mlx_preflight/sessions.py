@@ -18,13 +18,11 @@ from typing import NoReturn
 import nox
 from nox.command import CommandFailed
 
-from mlx_preflight import environment, manifest, plan, project_table, register, venv
-from mlx_preflight.claim import Claim
-from mlx_preflight.errors import PreflightError, ResultError
+from mlx_preflight import environment, plan, project_table, register, start, venv
+from mlx_preflight.errors import PreflightError
 from mlx_preflight.frameworks import framework
 from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
 from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
-from mlx_preflight.summary import remove_reports
 
 _GROUP_VARIABLE = "PREFLIGHT_GROUP"
 """Set in the sessions that a group started: the group writes their summary."""
@@ -105,7 +103,7 @@ def _define_session(spec: plan.Session, project: Path, *, default: bool) -> None
             if not alone:
                 _judge(session, spec, project, arguments, profile)
                 return
-            with _begun(spec.id, project, profile):
+            with start.begun(spec.id, project, profile):
                 try:
                     _judge(session, spec, project, arguments, profile)
                 except CommandFailed:
@@ -156,7 +154,7 @@ def _define_group(group: str, project: Path, off: dict[str, str], *, default: bo
     def body(session: nox.Session) -> None:
         with _spoken(session):
             arguments, profile = _forwarded(session, project)
-            with _begun(group, project, profile) as planned:
+            with start.begun(group, project, profile) as planned:
                 chosen = [name for name in planned if name not in off]
                 if not chosen:
                     session.error(f"every session of {group} is off in this project")
@@ -199,53 +197,6 @@ def _spoken(session: nox.Session) -> Iterator[None]:
         yield
     except PreflightError as error:
         session.error(f"{error}; {error.hint}" if error.hint else str(error))
-
-
-@contextmanager
-def _begun(group: str, project: Path, profile: plan.Profile) -> Iterator[list[str]]:
-    """Keep a project for one run, write down what it is to contain, and yield the sessions.
-
-    Raises:
-        ResultError: Another run is at work there, or the folder cannot be written.
-    """
-    state = project / ".preflight"
-    claim = _claim(state)
-    try:
-        # Also of a run that never ends: an older verdict must not pass for its own.
-        remove_reports(state)
-        chosen = [spec.id for spec in register.sessions(group)]
-        manifest.write(
-            state,
-            manifest.Manifest(
-                run_id=os.environ[RUN_ID_VARIABLE],
-                group=group,
-                planned=tuple(chosen),
-                started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                profile=profile.name,
-                model=profile.model,
-            ),
-        )
-        yield chosen
-    finally:
-        claim.release()
-
-
-def _claim(state: Path) -> Claim:
-    """Take a project: two runs at a time would replace each other's results."""
-    path = state / "run.lock"
-    try:
-        state.mkdir(exist_ok=True)
-        claim = Claim.take(path)
-    except OSError as error:
-        raise ResultError(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="free disk space or make the folder writable",
-        ) from error
-    if claim is None:
-        last = manifest.read(state)
-        name = f"run {last.run_id}, started {last.started}," if last else "another run"
-        raise ResultError(f"{name} is at work here", hint="wait until it ends, or stop it")
-    return claim
 
 
 def _run(session: nox.Session, *command: str, env: dict[str, str] | None = None) -> None:

@@ -65,6 +65,30 @@ def test_ruffs_own_exclusions_stay_in_force(tmp_path: Path) -> None:
     assert sample.run(project, "gate2-lint").status is Status.PASS
 
 
+@pytest.mark.parametrize("select", ["select = []", 'select = ["E", "F"]\nignore = ["E", "F"]'])
+def test_ruff_without_a_rule_proves_nothing(tmp_path: Path, select: str) -> None:
+    """A configuration that selects no rule finds nothing in any file, and is ERROR."""
+    project = sample.make(tmp_path, src__sample__extra="import os\n")
+    path = project / "pyproject.toml"
+    path.write_text(path.read_text().replace('select = ["E", "F"]', select))
+    check = sample.run(project, "gate2-lint")
+    assert check.status is Status.ERROR
+    assert "no rule is selected" in check.reason
+
+
+@pytest.mark.parametrize("where", ["pyproject.toml", "mypy.ini"])
+def test_mypy_that_ignores_every_error_proves_nothing(tmp_path: Path, where: str) -> None:
+    """`ignore_errors` for the whole project is ERROR; for some modules it is a suppression."""
+    project = sample.make(tmp_path, src__sample__extra='X: int = "a"\n')
+    if where == "mypy.ini":
+        (project / where).write_text("[mypy]\nignore_errors = True\n")
+    else:
+        append(project, "[tool.mypy]\nignore_errors = true")
+    check = sample.run(project, "gate3-types")
+    assert check.status is Status.ERROR
+    assert "ignore_errors" in check.reason
+
+
 def test_mypy_counts_its_files_although_the_project_hides_the_summary(tmp_path: Path) -> None:
     """`error_summary = false` and colours of a project do not blind the gate."""
     project = sample.make(tmp_path, src__sample__extra='NUMBER: int = "one"\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,29 @@ from mlx_preflight.diagnostic import Diagnostic
 from mlx_preflight.gates import ratchet, suppressions, tool
 from mlx_preflight.gates.ratchet import Ratchet
 from mlx_preflight.plan import Session
-from mlx_preflight.result import Outcome
+from mlx_preflight.result import Outcome, Status
 from mlx_preflight.runner import Context
 
 NOT_LINT = ("E902", "invalid-syntax")
 """Codes of ruff 0.17 that mean "could not look", not "found something"."""
 
 
+_RULES = re.compile(r"^linter\.rules\.enabled = \[\s*[a-z]", re.MULTILINE)
+"""A list of rules that is not empty, as ruff 0.17 shows it for the first file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Hold ruff's findings, the files it looked at, and what the findings are compared with."""
+    """Hold ruff's findings, files and rules, and what the findings are compared with."""
 
     ran: tool.Ran
     shown: tool.Ran
+    rules: tool.Ran
     ratchet: Ratchet
 
 
 def gather(_session: Session, context: Context) -> Facts:
-    """Run `ruff check .` for JSON, and once more for the list of its files.
+    """Run `ruff check .` for JSON, and again for its files and for its rules.
 
     Raises:
         ResultError: The recorded baseline cannot be used.
@@ -39,8 +45,9 @@ def gather(_session: Session, context: Context) -> Facts:
     arguments = ("check", *only_look, "--extend-exclude", str(context.state), ".")
     ran = tool.run(context, "ruff", *arguments, "--output-format", "json")
     shown = tool.run(context, "ruff", *arguments, "--show-files")
+    rules = tool.run(context, "ruff", *arguments, "--show-settings")
     silenced = suppressions.count(suppressions.LINT, context.project, _files(shown))
-    return Facts(ran, shown, ratchet.prepare(suppressions.LINT, context, ran, silenced))
+    return Facts(ran, shown, rules, ratchet.prepare(suppressions.LINT, context, ran, silenced))
 
 
 def gate2(facts: Facts) -> Outcome:
@@ -65,6 +72,8 @@ def examine(facts: Facts) -> tuple[list[Diagnostic], int] | Outcome:
     examined = len(_files(facts.shown))
     if facts.shown.done.returncode != 0 or not examined:
         return facts.shown.error("ruff examined no Python file")
+    if not _RULES.search(facts.rules.done.stdout):
+        return Outcome(Status.ERROR, "ruff is told to look for nothing: no rule is selected")
     return found, examined
 
 

@@ -78,26 +78,43 @@ def _comments(path: Path, wanted: re.Pattern[str]) -> Iterator[str]:
         return
 
 
+def ignores_all(project: Path) -> bool:
+    """Tell whether mypy's own table ignores every error, so that it could not find one."""
+    return any(name == "mypy" and table.get("ignore_errors") for name, table in _types(project))
+
+
 def _configured(kind: str, project: Path) -> Iterator[str]:
     """Yield the entries of a project's tables that silence a tool for whole files."""
-    for name in ("pyproject.toml", *(("ruff.toml", ".ruff.toml") if kind == LINT else ())):
-        try:
-            document = tomllib.loads((project / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        tool = document.get("tool", {}) if name == "pyproject.toml" else {"ruff": document}
-        yield from _ruff(tool.get("ruff", {})) if kind == LINT else _mypy(tool.get("mypy", {}))
-
     if kind == TYPES:
-        for name in ("mypy.ini", ".mypy.ini", "setup.cfg"):
-            parser = configparser.ConfigParser(interpolation=None)
-            try:
-                parser.read(project / name, encoding="utf-8")
-            except (configparser.Error, UnicodeDecodeError):
-                continue
-            for section in parser.sections():
-                if section.startswith("mypy"):
-                    yield from _mypy(_typed(parser[section]))
+        for _, table in _types(project):
+            yield from _mypy(table)
+        return
+    for name in ("pyproject.toml", "ruff.toml", ".ruff.toml"):
+        document = _document(project / name)
+        tool = document.get("tool", {}) if name == "pyproject.toml" else {"ruff": document}
+        yield from _ruff(tool.get("ruff", {}))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return a TOML file's content; empty where the tool could not read it either."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _types(project: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and content of every table that configures mypy; `mypy` is the main one."""
+    yield "mypy", _document(project / "pyproject.toml").get("tool", {}).get("mypy", {})
+    for name in ("mypy.ini", ".mypy.ini", "setup.cfg"):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(project / name, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            continue
+        for section in parser.sections():
+            if section.startswith("mypy"):
+                yield section, _typed(parser[section])
 
 
 def _typed(section: Mapping[str, str]) -> dict[str, Any]:

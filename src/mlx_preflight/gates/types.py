@@ -13,7 +13,7 @@ from mlx_preflight.gates import ratchet, suppressions, tool
 from mlx_preflight.gates.ratchet import Ratchet
 from mlx_preflight.isolate import redact
 from mlx_preflight.plan import Session
-from mlx_preflight.result import Outcome
+from mlx_preflight.result import Outcome, Status
 from mlx_preflight.runner import Context
 
 _SUMMARY = re.compile(
@@ -69,6 +69,8 @@ def gate3(facts: Facts) -> Outcome:
 def examine(facts: Facts) -> tuple[list[Diagnostic], int] | Outcome:
     """Return the errors and the number of files, or the ERROR of a mypy that did not look."""
     done = facts.ran.done
+    if suppressions.ignores_all(facts.ratchet.project):
+        return Outcome(Status.ERROR, "mypy is told to ignore every error: ignore_errors is on")
     try:
         items = _items(facts.ran)
         errors = _errors(items)

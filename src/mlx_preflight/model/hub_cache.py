@@ -9,6 +9,9 @@ from mlx_preflight.errors import UsageError
 MAIN = "main"
 """Branch that a hub id without a revision means."""
 
+HINT = "name the folder that holds config.json, or a hub id, with --model"
+"""What to do where a name is neither."""
+
 WANTED = (
     "*.json",
     "*.safetensors",
@@ -54,7 +57,7 @@ def find(model: str) -> Path:
     try:
         config = try_to_load_from_cache(repo, "config.json", revision=revision)
     except HFValidationError as error:
-        raise UsageError(f"model {model!r}: no such folder, and {error}") from error
+        raise UsageError(f"model {model!r}: no such folder, and {error}", hint=HINT) from error
     # Neither a path: None, or a mark that the hub said that there is no such file.
     folder = Path(config).parent if isinstance(config, str) else None
     if folder is None:

@@ -62,7 +62,7 @@ def resolve(model: str) -> ResolvedModel:
     if not hub_cache.is_hub_id(model):
         raise UsageError(
             f"model {model!r}: no such folder, and not a hub id like 'owner/name'",
-            hint="name the folder that holds config.json, or a hub id, with --model",
+            hint=hub_cache.HINT,
         )
     path = _cached(model)
     if not any(path.glob("*.safetensors")):
