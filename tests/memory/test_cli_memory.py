@@ -93,7 +93,7 @@ def test_a_picture_holds_every_part_of_the_step_in_a_unit_that_shows_it(tmp_path
     assert call("estimate", *SMALL, "--grad-accumulation-steps", "2", "--plot", str(path))[0] == 0
     text = path.read_text(encoding="utf-8")
     for word in ("gradients", "MB (10", "logits and loss", "from start to end"):
-        assert f"<!-- {word}" in text
+        assert word in text
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,8 @@ def test_what_cannot_be_is_refused_by_name(arguments: tuple[str, ...], said: str
             ),
             "generation does not depend on --rank, --grad-checkpoint",
         ),
-        (("embedded", "--inference", "--prompt-tokens", "64", "--kv-bits", "8"), ""),
+        (("embedded", "--inference", "--prompt-tokens", "64", "--kv-bits", "8"), "changes nothing"),
+        (("embedded", "--inference", "--prompt-tokens", "64"), ""),
     ],
 )
 def test_an_option_that_changes_nothing_is_named(arguments: tuple[str, ...], said: str) -> None:
