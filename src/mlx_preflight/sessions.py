@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ def define(project: Path) -> None:
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Dozens of processes would compile the same packages; the sources stay clean so, too.
         os.environ["PYTHONPYCACHEPREFIX"] = str(project / ".nox" / "pycache")
+    # A signal that reaches one nox alone, as from a CI runner, would leave its children running:
+    # nox ends them by SIGTERM, which ends a nox of theirs before it can do the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     nox.options.default_venv_backend = "uv|virtualenv"
     nox.options.reuse_venv = "yes"
     nox.options.error_on_missing_interpreters = True

@@ -351,15 +351,70 @@ def test_a_session_that_is_a_group_is_summed_up_however_it_is_started(
     assert all("installation failed" in row["reason"] for row in seen["rows"])
 
 
-def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:
-    """SIGINT to the process group ends a check with 130, no child left, old results kept."""
-    project = make(tmp_path)
+def waiting(project: Path) -> Path:
+    """Give a project a test that waits; return the file in which it writes its process id."""
     marker = project / "pid"
     (project / "tests" / "test_add.py").write_text(
         '"""Wait."""\n\nimport os\nimport time\nfrom pathlib import Path\n\n\n'
         'def test_wait() -> None:\n    """It waits."""\n'
         f"    Path({str(marker)!r}).write_text(str(os.getpid()))\n    time.sleep(120)\n"
     )
+    return marker
+
+
+def until_it_waits(child: subprocess.Popen[bytes], marker: Path) -> None:
+    """Return once the test waits."""
+    deadline = time.monotonic() + 60
+    while not (marker.exists() and marker.read_text()):
+        assert child.poll() is None, "it ended before its test ran"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def running(pid: int) -> bool:
+    """Tell whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_for_nox_alone_ends_everything_that_it_started(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A CI runner signals one process; the sessions of a group must not live on without it."""
+    from mlx_preflight import register
+
+    project = make(tmp_path)
+    marker = waiting(project)
+    others = [item.id for item in register.sessions("gates") if item.id != "gate4-unit"]
+    with (project / "pyproject.toml").open("a") as table:
+        table.write("[tool.mlx-preflight.off]\n")
+        table.write("".join(f'{name} = "not in this test"\n' for name in others))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "nox", "-s", "gates"],
+        cwd=project,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until_it_waits(child, marker)
+    os.kill(child.pid, number)
+    assert child.wait(timeout=60) != 0
+    deadline = time.monotonic() + 30
+    while running(int(marker.read_text())):
+        assert time.monotonic() < deadline, "the test lives on"
+        time.sleep(0.5)
+
+
+def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:
+    """SIGINT to the process group ends a check with 130, no child left, old results kept."""
+    project = make(tmp_path)
+    marker = waiting(project)
     kept = project / ".preflight" / "results" / "kept.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
@@ -371,11 +426,7 @@ def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while not (marker.exists() and marker.read_text()):
-        assert child.poll() is None, "the check ended before its test ran"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until_it_waits(child, marker)
     os.killpg(child.pid, signal.SIGINT)
     assert child.wait(timeout=30) == 130
     with pytest.raises(ProcessLookupError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +88,24 @@ def test_without_an_index_pip_says_why(tmp_path: Path, monkeypatch: pytest.Monke
         install.install(asked, python, 120, lambda _: None)
     assert not (tmp_path / "v" / install.STAMP).exists()
     assert (tmp_path / "v" / install.BEGUN).exists()
+
+
+@pytest.mark.slow
+def test_an_index_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real pip says that no version was found, which is not why it failed."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "v")], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    asked = dataclasses.replace(NULL, requirements=(("surely-not-there-1234==1.0",),))
+    with pytest.raises(ChildError, match=r"index cannot be reached: .*refused") as raised:
+        install.install(asked, tmp_path / "v" / "bin" / "python", 120, lambda _: None)
+    assert "surely-not-there-1234" in raised.value.log
+    assert str(raised.value).endswith("refused")

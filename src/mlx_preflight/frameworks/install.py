@@ -7,6 +7,7 @@ begun again from nothing, so that its seconds are those of a whole installation.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 
 from mlx_preflight.errors import ChildError, ResultError, UsageError
 from mlx_preflight.frameworks.framework import Framework
-from mlx_preflight.isolate import child_environment, ending, run_child
+from mlx_preflight.isolate import Finished, child_environment, ending, run_child
 from mlx_preflight.json_file import read_json, write_json
 
 STAMP, BEGUN = "mlx-preflight-framework.json", "mlx-preflight-framework.begun"
@@ -24,6 +25,11 @@ STAMP, BEGUN = "mlx-preflight-framework.json", "mlx-preflight-framework.begun"
 
 SEEDS = {"pip", "setuptools", "wheel"}
 """Packages that a new venv holds already."""
+
+NOT_FOUND = "No matching distribution found"
+
+_BROKEN = re.compile(r"after connection broken by '(.+)': ")
+_QUOTE = re.compile(r"[\"']\)+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +160,17 @@ def _pip_install(python: Path, venv: Path, timeout_s: float, requirements: tuple
     )
     if done.returncode != 0:
         log = ending(done.stdout, done.stderr)
-        causes = [line for line in log.splitlines() if line.startswith("ERROR")]
+        raise ChildError(f"pip install failed: {_cause(done, log)}", log=log)
+
+
+def _cause(done: Finished, log: str) -> str:
+    """Return why pip failed; without an index it only says that there is no such version."""
+    causes = [line for line in log.splitlines() if line.startswith("ERROR")]
+    if not causes:
         lines = log.splitlines() or ["no output"]
-        why = done.death() or f"exit code {done.returncode}"
-        cause = causes[-1] if causes else f"{why}: {lines[-1]}"
-        raise ChildError(f"pip install failed: {cause}", log=log)
+        return f"{done.death() or f'exit code {done.returncode}'}: {lines[-1]}"
+    broken = _BROKEN.findall(done.stderr)
+    if broken and NOT_FOUND in causes[-1]:
+        why = broken[-1].rpartition(": ")[2]
+        return f"the package index cannot be reached: {_QUOTE.sub('', why)}"
+    return causes[-1]
