@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mcp_local.job import Job, folder
-from mlx_preflight import plan, project_table, register
+from mlx_preflight import plan, project_table, register, start
 from mlx_preflight.claim import Claim
 from mlx_preflight.errors import PreflightError, UsageError
 from mlx_preflight.isolate import child_environment, kill_group
@@ -116,9 +116,14 @@ class Jobs:
 
     def _claim(self, state: Path) -> Claim:
         state.mkdir(exist_ok=True)
+        other = start.at_work(state)
         claim = Claim.take(state / "agent-run.lock")
         if claim is None:
             raise BusyError(f"busy, run {_holder(state)}: poll it until it ends, or cancel it")
+        if other:
+            # A person's own nox: no server can poll or stop it.
+            claim.release()
+            raise BusyError(f"busy, {other} was begun by nox; wait until it ends")
         return claim
 
     def _launch(

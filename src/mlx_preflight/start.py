@@ -61,10 +61,32 @@ def _claim(state: Path) -> Claim:
             hint="free disk space or make the folder writable",
         ) from error
     if claim is None:
-        last = manifest.read(state)
-        name = f"run {last.run_id}, started {last.started}," if last else "another run"
-        raise ResultError(f"{name} is at work here", hint="wait until it ends, or stop it")
+        raise ResultError(f"{_name(state)} is at work here", hint="wait until it ends, or stop it")
     return claim
+
+
+def at_work(state: Path) -> str:
+    """Return which run of a group keeps a project now, or an empty text.
+
+    Raises:
+        ResultError: The folder cannot be written.
+    """
+    path = state / "run.lock"
+    if not path.exists():
+        return ""
+    try:
+        claim = Claim.take(path)
+    except OSError as error:
+        raise ResultError(f"cannot read {path}: {error.strerror or error}") from error
+    if claim is None:
+        return _name(state)
+    claim.release()
+    return ""
+
+
+def _name(state: Path) -> str:
+    last = manifest.read(state)
+    return f"run {last.run_id}, started {last.started}," if last else "another run"
 
 
 def _forget(folder: Path, names: Sequence[str], run_id: str) -> None:

@@ -15,9 +15,12 @@ from mcp_support.project import make
 from mcp_local import job as job_of_a_run
 from mcp_local import jobs
 from mcp_local.jobs import BusyError, Jobs
+from mlx_preflight import plan, project_table
 from mlx_preflight.claim import Claim
 from mlx_preflight.errors import ResultError, UsageError
 from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.runner import RUN_ID_VARIABLE
+from mlx_preflight.start import begun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -191,3 +194,21 @@ def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             held.start(folders[1], "gate1-format")
     finally:
         held.close()
+
+
+def test_a_persons_own_run_keeps_agents_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nox is at work in a terminal an agent is told so, and may start once it ended."""
+    project = make(tmp_path / "project")
+    monkeypatch.setenv(RUN_ID_VARIABLE, "20260101T000000Z-0a0b0c0d")
+    with begun("gates", project, plan.choose(project_table.load_settings(project))):
+        with pytest.raises(BusyError, match="busy, run 20260101T000000Z-0a0b0c0d, started"):
+            Jobs((project,)).start(project, "gate1-format")
+        held = Claim.take(project / ".preflight" / "agent-run.lock")
+        assert held is not None
+        held.release()
+    made = Jobs((project,))
+    job = made.start(project, "gate1-format")
+    until(lambda: not job.running(), 60, "the run goes on")
+    made.close()
