@@ -54,3 +54,19 @@ def test_an_old_artifact_does_not_count(tmp_path: Path) -> None:
     assert sample.run(project, "gate7-build").status is Status.PASS
     (project / "pyproject.toml").write_text("[build-system]\nrequires = []\n[project]\nname='x'\n")
     assert sample.run(project, "gate7-build").status is not Status.PASS
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_no_fault_of_the_project(tmp_path: Path) -> None:
+    """The gate could not judge: ERROR, with what stood in the way."""
+    (tmp_path / "backend.py").write_text(
+        "import errno\nimport os\n\n\ndef build_sdist(*_):\n"
+        "    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+        "[project]\nname = 'sample'\nversion = '1'\n"
+    )
+    check = sample.run(tmp_path, "gate7-build")
+    assert check.status is Status.ERROR
+    assert "the disk is full" in check.reason

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
+import os
 import shutil
 import tarfile
 import tomllib
@@ -68,6 +70,8 @@ def _build(context: Context, folder: Path, installer: str) -> tool.Ran:
 def gate7(facts: Facts) -> Outcome:
     """Prove that one sdist and one wheel were built, whole, with the right metadata."""
     if facts.ran.done.returncode != 0:
+        if os.strerror(errno.ENOSPC) in f"{facts.ran.done.stdout}{facts.ran.done.stderr}":
+            return facts.ran.error("the disk is full, so nothing is known of the project")
         reason = f"the build exited {facts.ran.done.returncode}: {_tail(facts.ran)}"
         return Outcome(Status.FAIL, reason, measurements=facts.ran.measurements())
     sdists = [path for path in facts.artifacts if path.name.endswith(".tar.gz")]
