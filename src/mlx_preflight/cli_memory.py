@@ -236,7 +236,7 @@ def fit(
             f"{in_words(best.settings)}: predicted peak {gb(best.prediction.peak_bytes)}, at most "
             f"{gb(best.prediction.peak_high_bytes)} on {settings.backend} (simulated)"
         )
-        written = recipes.write(write, source.name, best.settings, source.config, head)
+        written = recipes.write(write, source.checkpoint, best.settings, source.config, head)
     if as_json:
         print_json(
             {

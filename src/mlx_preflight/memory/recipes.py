@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,9 @@ def write(
         lines += [
             "# First, once:",
             (
-                f"#   mlx_lm.convert --hf-path {model} -q --q-bits {settings.bits} "
-                f"--q-group-size {settings.group_size} --mlx-path {QUANTIZED}"
+                f"#   mlx_lm.convert --hf-path {shlex.quote(model)} --dtype {settings.dtype} "
+                f"-q --q-bits {settings.bits} --q-group-size {settings.group_size} "
+                f"--mlx-path {QUANTIZED}"
             ),
         ]
     documents = (

@@ -39,6 +39,12 @@ class Source:
     download_bytes: int | None
     origin: str
 
+    @property
+    def checkpoint(self) -> str:
+        """Return what a trainer calls it, wherever it runs: a hub id, or the whole path."""
+        file = Path(self.origin)
+        return str(file.parent.resolve()) if file.is_file() else self.name
+
 
 def find(model: str) -> Source:
     """Return the config of a model.
