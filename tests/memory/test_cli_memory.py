@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mlx_preflight.cli import app
 from mlx_preflight.errors import PreflightError
-from mlx_preflight.memory import known, source
+from mlx_preflight.memory import calibration, known, source
 from mlx_preflight.memory.working_sets import WORKING_SETS
 from mlx_preflight.model.location import EMBEDDED_FOLDER
 
@@ -217,3 +217,33 @@ def test_a_measurement_stands_beside_its_prediction() -> None:
     assert found["process_peak_bytes"] > found["peak_bytes"]
     assert len(found["step_s"]) == 2
     assert "predicted" in call("measure", *SMALL, "--steps", "2")[1]
+
+
+def test_a_written_recipe_names_a_checkpoint_that_any_folder_finds(tmp_path: Path) -> None:
+    """MLX-LM knows no `embedded`, and the recipe is run from its own folder."""
+    arguments = (*SMALL, "--bits", "16", "--budget-gb", "1", "--write", str(tmp_path))
+    assert call("fit", *arguments)[0] == 0
+    written = (tmp_path / "lora_config.yaml").read_text("utf-8")
+    assert f"model: {EMBEDDED_FOLDER.resolve()}\n" in written
+
+
+def test_adapters_beside_weights_are_no_weights(tmp_path: Path) -> None:
+    """MLX-LM loads model*.safetensors only, and so it is with the size of a download."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((EMBEDDED_FOLDER / "config.json").read_bytes())
+    (folder / "adapters.safetensors").write_bytes(b"x" * 100)
+    found = source.find(str(folder))
+    assert (found.folder, found.download_bytes) == (None, None)
+
+
+def test_stored_bits_are_the_ones_that_are_measured(tmp_path: Path) -> None:
+    """Weights of four bits would be measured whatever was asked for."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    config = json.loads((EMBEDDED_FOLDER / "config.json").read_text("utf-8"))
+    quantized = {**config, "quantization": {"bits": 4, "group_size": 64}}
+    (folder / "config.json").write_text(json.dumps(quantized), "utf-8")
+    (folder / "model.safetensors").write_bytes(b"x")
+    arguments = (str(folder), *SMALL[1:], "--backend", calibration.backend(), "--bits", "8")
+    assert "as the weights are stored" in refuse("measure", *arguments)

@@ -65,6 +65,7 @@ def _guard(limit: int) -> None:
 def _model(job: dict[str, Any], settings: Settings) -> Any:
     """Return the evaluated model, of real weights when the job names a folder."""
     import mlx.core as mx  # noqa: PLC0415
+    from mlx.utils import tree_flatten  # noqa: PLC0415
 
     from mlx_preflight.memory import architecture, quantization  # noqa: PLC0415
 
@@ -77,7 +78,9 @@ def _model(job: dict[str, Any], settings: Settings) -> Any:
             quantization.quantize(model, job["config"], settings)
     else:
         model = architecture.build(job["config"], settings)
-    mx.eval(model.parameters())
+    # One by one, so that the guard sees memory grow, and random ones are not all drawn unquantized.
+    for _, array in tree_flatten(model.parameters()):
+        mx.eval(array)
     return model
 
 

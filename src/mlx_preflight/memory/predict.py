@@ -136,4 +136,7 @@ def _interval(
             "backend is cuda: cuDNN's attention keeps no scores for the backward pass, so a "
             "measured peak is lower than this one, which counts them"
         )
-    return int(lowest * (1 - under)), int(peak * (1 + over)), warnings
+    high = peak * (1 + over)
+    if settings.backend == "cpu":
+        high += rules.REUSED * subject.reusable_bytes
+    return int(lowest * (1 - under)), int(high), warnings

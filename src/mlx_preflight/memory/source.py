@@ -47,7 +47,7 @@ class Source:
             UsageError: Only a config is here, or a revision, which no trainer's file can name.
         """
         if self.folder is not None:
-            return str(self.folder)
+            return str(self.folder.resolve())
         if Path(self.name).expanduser().exists():
             raise UsageError(f"{self.name}: no weights to train", hint="name the folder with them")
         if "@" in self.name:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx_preflight.errors import UntraceableError
-from mlx_preflight.memory import architecture, generation, quantization, trace, validation
+from mlx_preflight.memory import architecture, generation, quantization, rules, trace, validation
 from mlx_preflight.memory.settings import QUANTIZED_START, Settings
 from mlx_preflight.memory.simulation import Step
 
@@ -16,6 +16,8 @@ WITHOUT_EXPERTS = (
     "not counted: the interval is wider"
 )
 
+PAGES = rules.REUSE_PAGES * rules.CPU_PAGE
+"""Bytes by which a reused buffer may be too large."""
 
 EXPERTS = "SegmentedMM"
 """What the gradient of experts with adapters runs."""
@@ -34,6 +36,7 @@ class Subject:
         vocabulary: Width of the logits.
         untraced_bytes: Bytes of adapters, their gradients and optimizer state that are not in
             the steps.
+        reusable_bytes: Bytes by which the buffers of adapters and two moments may be too large.
         warnings: What was left out, and what the settings do not apply to.
     """
 
@@ -44,6 +47,7 @@ class Subject:
     weight_bytes: int
     vocabulary: int
     untraced_bytes: int
+    reusable_bytes: int
     warnings: tuple[str, ...]
 
 
@@ -118,6 +122,7 @@ def _build(config: Mapping[str, Any], settings: Settings) -> Subject:
         weight_bytes=weight_bytes,
         vocabulary=vocabulary,
         untraced_bytes=0,
+        reusable_bytes=3 * sum(min(array.nbytes, PAGES) for array in trained),
         warnings=tuple(warnings),
     )
 
