@@ -43,7 +43,7 @@ def exceeds(value: Any) -> bool:
 
 
 Quoted = Annotated[str, BeforeValidator(quoted)]
-Quotes = Annotated[dict[str, float | str], BeforeValidator(quoted)]
+Quotes = Annotated[dict[str, int | float | str], BeforeValidator(quoted)]
 
 
 class Answer(BaseModel):
@@ -184,7 +184,7 @@ class Comparison(Answer):
     facts: dict[str, list[str | dict[str, Any]]]
     packages: dict[str, list[str | None]]
     checks: dict[str, list[str | None]]
-    measurements: dict[str, list[float | str | None]]
+    measurements: dict[str, list[int | float | str | None]]
     truncated: bool
     notice: str = NOTICE
 

@@ -172,7 +172,9 @@ class Job:
         if not self.running() or self.process is None:
             return
         self.cancelled = True
-        self.save()
+        # A disk that is full must not keep a run alive.
+        with contextlib.suppress(PreflightError):
+            self.save()
         below: set[psutil.Process] = set()
         for number, patience_s in _STEPS:
             # Tools run in groups of their own, which a signal to this one does not reach.

@@ -201,5 +201,5 @@ def _row(row: dict[str, Any]) -> answers.ReportRow:
     )
 
 
-def _values(measurements: list[dict[str, Any]]) -> dict[str, float | str]:
+def _values(measurements: list[dict[str, Any]]) -> dict[str, int | float | str]:
     return {item["name"]: item["value"] for item in measurements[:PAGE]}

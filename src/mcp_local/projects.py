@@ -31,13 +31,15 @@ class Projects:
         """Return a project by path or folder name; an empty name is the first.
 
         Raises:
-            UsageError: The server was not started for it.
+            UsageError: The server was not started for it, or for several of that name.
         """
         if not name:
             return self.folders[0]
-        for path in self.folders:
-            if name in (str(path), path.name):
-                return path
+        found = [path for path in self.folders if name in (str(path), path.name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UsageError(f"project {name[:200]!r} is one of several; name it by its path")
         known = ", ".join(str(path) for path in self.folders)
         raise UsageError(f"project {name[:200]!r} is not served here; served: {known}")
 

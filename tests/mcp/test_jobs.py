@@ -136,6 +136,21 @@ def test_a_run_that_ended_is_still_known_to_the_next_server(tmp_path: Path) -> N
     assert known["output"]
 
 
+@pytest.mark.slow
+def test_a_run_is_stopped_although_nothing_can_be_written(tmp_path: Path) -> None:
+    """Its folder is gone, as on a full disk; the processes must go all the same."""
+    project = make(tmp_path / "project", slow=True)
+    held = Jobs((project,))
+    job = held.start(project, "gate4-unit")
+    pids = started(project)
+    runs = project / ".preflight" / "agent-runs"
+    runs.rename(project / "moved")
+    runs.write_text("in the way")
+    held.close()
+    assert not any(alive(pid) for pid in pids)
+    assert job.describe()["state"] == "cancelled"
+
+
 def test_the_number_of_a_gone_process_is_never_signalled(tmp_path: Path) -> None:
     """The system gives numbers away again; a process of another kind is left alone."""
     project = make(tmp_path / "project")

@@ -192,6 +192,10 @@ async def test_a_session_that_was_started_alone_is_explained_by_its_result(
         assert (told["status"], told["run_id"]) == ("FAIL", started["run_id"])
         assert "T001_framework_evaluation.md" in told["seen"]
         assert "T001_framework_evaluation.md" in told["remedy"]
+        started = await call(client, "start_run", target="gate1-format")
+        await call(client, "poll_run", run_id=started["run_id"], wait_s=30)
+        counted = (await call(client, "explain_check", check="GATE1"))["measurements"]
+        assert repr(counted["files_examined"]) == "1"
 
 
 async def test_runs_are_searched_compared_and_noted(project: Path) -> None:
@@ -416,6 +420,15 @@ async def test_estimates_take_turns_and_end_with_their_client(project: Path) -> 
         with anyio.fail_after(10):
             while children():
                 await anyio.sleep(0.05)
+
+
+async def test_two_projects_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    """The first of them is not taken for the other."""
+    first, second = make(tmp_path / "x" / "app"), make(tmp_path / "y" / "app")
+    async with Client(create_server([first, second])) as client:
+        assert "several" in await refused(client, "start_run", target="gate1-format", project="app")
+        started = await call(client, "start_run", target="gate1-format", project=str(second))
+        assert started["project"] == str(second)
 
 
 def test_a_server_for_no_project_is_refused(tmp_path: Path) -> None:

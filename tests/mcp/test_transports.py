@@ -13,6 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp_support.processes import alive, started, until
@@ -249,6 +250,29 @@ def test_more_sessions_than_the_limit_are_refused(tmp_path: Path) -> None:
         assert [post(url) for _ in range(5)] == [200, 200, 200, 503, 503]
         assert post(url, headers={"Authorization": "-"}) == 401
         child.terminate()
+
+
+@pytest.mark.slow
+def test_beyond_loopback_only_the_listed_host_with_the_token_is_answered(tmp_path: Path) -> None:
+    """Loopback names are not on the list then, and no error shows the token."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    listed = f"build.example:{port}"
+    more = ("--http", "--host", "0.0.0.0", "--port", str(port), "--allow-host", listed)
+    env = {**os.environ, http_server.TOKEN_VARIABLE: TOKEN}
+    server = command(make(tmp_path / "project"), *more)
+    with subprocess.Popen(server, env=env, stderr=subprocess.PIPE) as child:
+        until(lambda: _listens(port), 30, "no server")
+        url = f"http://127.0.0.1:{port}/mcp"
+        assert post(url, headers={"Host": listed}) == 200
+        assert post(url, headers={"Host": listed, "Authorization": "-"}) == 401
+        assert post(url, headers={"Host": listed, "Origin": "http://evil.example"}) == 403
+        assert post(url) == 421
+        assert TOKEN not in " ".join(psutil.Process(child.pid).cmdline())
+        child.terminate()
+        assert child.stderr is not None
+        assert TOKEN not in child.stderr.read().decode()
 
 
 def _listens(port: int) -> bool:
