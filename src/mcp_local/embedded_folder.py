@@ -36,15 +36,18 @@ class EmbeddedFolder:
         """Wait for the folder, and hold it.
 
         Raises:
-            ResultError: Another process held it all the time, or somebody else owns it.
+            ResultError: Another process held it all the time, somebody else owns it, or it
+                cannot be written.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock.acquire(poll_interval=0.02)
         except Timeout as error:
             raise ResultError(
                 f"{self.path}: another process has been using the index for {_WAIT_S:.0f} s"
             ) from error
+        except OSError as error:
+            raise ResultError(f"{self.path}: {error.strerror or error}") from error
         try:
             self._own()
         except BaseException:

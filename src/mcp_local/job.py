@@ -30,12 +30,27 @@ from mlx_preflight.runner import RUN_ID_VARIABLE
 _STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """What a cancelled run is sent, and how long it may take: nox ends its children on the first."""
 
+KEPT = 50
+"""Runs of a project whose output is kept; the memory of runs keeps what they showed."""
+
 _TAIL_LINES, _TAIL_BYTES = 20, 16_384
 
 
 def folder(project: Path) -> Path:
     """Return where the logs of a project's runs lie, and what is known of them."""
     return project / ".preflight" / "agent-runs"
+
+
+def forget(project: Path) -> None:
+    """Remove what is kept of all but the last runs; run ids sort by time.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    kept = sorted(path.stem for path in folder(project).glob("*.json"))
+    for name in kept[:-KEPT]:
+        for suffix in (".log", ".json"):
+            (folder(project) / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from mcp_local.job import Job, folder
+from mcp_local.job import Job, folder, forget
 from mlx_preflight import plan, project_table, register, start
 from mlx_preflight.claim import Claim
 from mlx_preflight.errors import PreflightError, UsageError
@@ -138,6 +138,7 @@ class Jobs:
         run_id = new_run_id() if RUN_ID_VARIABLE not in os.environ else _fresh()
         (state / "agent-run.json").write_text(json.dumps({"run_id": run_id}), encoding="utf-8")
         folder(project).mkdir(exist_ok=True)
+        forget(project)
         log = folder(project) / f"{run_id}.log"
         env = {
             key: value

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,12 +127,13 @@ class RunLog:
         Args:
             begin: Byte offset of a line's start.
             damage: Collects what was skipped.
+
+        Raises:
+            ResultError: Something else lies there, or it may not be read.
         """
-        try:
-            stream = self.path.open("rb")
-        except FileNotFoundError:
+        if self.identity() == (0, 0):
             return
-        with stream:
+        with self.path.open("rb") as stream:
             stream.seek(begin)
             offset = begin
             while line := stream.readline(MAX_LINE_BYTES):
@@ -164,11 +166,19 @@ class RunLog:
             raise ResultError(f"{self.path}: {error}") from error
 
     def identity(self) -> tuple[int, int]:
-        """Return inode and size; another inode or a smaller size is another file."""
+        """Return inode and size; another inode or a smaller size is another file, 0, 0 is none.
+
+        Raises:
+            ResultError: Something else lies there, or it may not be read.
+        """
         try:
             found = self.path.stat()
         except FileNotFoundError:
             return 0, 0
+        except OSError as error:
+            raise ResultError(f"{self.path}: {error.strerror or error}") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise ResultError(f"{self.path}: no regular file")
         return found.st_ino, found.st_size
 
     def _ends_whole(self) -> bool:

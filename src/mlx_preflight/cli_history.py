@@ -273,4 +273,9 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         print_json(found)
     else:
         for key, value in found.items():
-            typer.echo(f"{key}: {value}")
+            if isinstance(value, dict):
+                typer.echo(f"{key}: " + ", ".join(f"{name} {item}" for name, item in value.items()))
+            elif isinstance(value, list):
+                typer.echo("\n".join(f"{key}: {item}" for item in value), nl=bool(value))
+            else:
+                typer.echo(f"{key}: {value}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 from mcp_local.memory_manager import MemoryManager
 from mlx_preflight.cli import app
 from mlx_preflight.criteria import answers
-from mlx_preflight.errors import UsageError
+from mlx_preflight.errors import ResultError, UsageError
 from mlx_preflight.json_file import write_json
 
 if TYPE_CHECKING:
@@ -178,3 +179,37 @@ def test_a_report_of_another_schema_is_said_to_be_unreadable(tmp_path: Path) -> 
     folder = make(tmp_path / "project")
     write_report(folder, {"schema": 99})
     assert "not remembered" in cli_history.remember(folder / ".preflight")
+
+
+@pytest.mark.parametrize("spoil", [".preflight", "history", "records.jsonl", "pipe"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("memory", "status"),
+        ("memory", "search"),
+        ("memory", "search", "x"),
+        ("memory", "rebuild"),
+        ("memory", "note", "r", "x"),
+        ("memory", "prune", "--keep", "1"),
+        ("history", "step_s"),
+    ],
+    ids=" ".join,
+)
+def test_what_lies_in_the_memorys_place_is_named(
+    tmp_path: Path, spoil: str, command: tuple[str, ...]
+) -> None:
+    """A file for a folder, a folder for a file, and a pipe that would never end."""
+    folder = tmp_path / ".preflight" / "history"
+    if spoil == ".preflight":
+        folder.parent.write_text("")
+    elif spoil == "history":
+        folder.parent.mkdir()
+        folder.write_text("")
+    elif spoil == "pipe":
+        folder.mkdir(parents=True)
+        os.mkfifo(folder / "records.jsonl")
+    else:
+        (folder / spoil).mkdir(parents=True)
+    done = run(tmp_path, *command)
+    assert isinstance(done.exception, ResultError), done.exception
+    assert str(folder) in str(done.exception)

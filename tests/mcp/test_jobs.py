@@ -227,3 +227,22 @@ def test_a_persons_own_run_keeps_agents_out(
     job = made.start(project, "gate1-format")
     until(lambda: not job.running(), 60, "the run goes on")
     made.close()
+
+
+def test_only_the_last_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that starts runs for months does not fill the disk with their output."""
+    monkeypatch.setattr(job_of_a_run, "KEPT", 3)
+    project = make(tmp_path / "project")
+    folder = job_of_a_run.folder(project)
+    folder.mkdir(parents=True)
+    for number in range(6):
+        for suffix in ("log", "json"):
+            (folder / f"2026010{number}T000000Z-0a0b0c0d.{suffix}").write_text("{}")
+    made = Jobs((project,))
+    job = made.start(project, "gate1-format")
+    until(lambda: not job.running(), 60, "the run goes on")
+    made.close()
+    names = sorted(path.name for path in folder.iterdir())
+    assert len(names) == 8
+    assert names[0].startswith("20260103")
+    assert made.find(job.run_id).describe()["state"] == "finished"
