@@ -126,13 +126,13 @@ def test_a_run_that_ended_is_still_known_to_the_next_server(tmp_path: Path) -> N
     """With its exit code, its results and its last words."""
     project = make(tmp_path / "project")
     first = Jobs((project,))
-    job = first.start(project, "gate1-format")
+    job = first.start(project, "ac1-evaluation")
     until(lambda: not job.running(), 60, "the run did not end")
     first.close()
     known = Jobs((project,)).find(job.run_id).describe()
     assert known == job.describe()
-    assert (known["state"], known["exit_code"]) == ("finished", 0)
-    assert known["done"] == {"gate1-format": "PASS"}
+    assert (known["state"], known["exit_code"]) == ("finished", 1)
+    assert known["done"] == {"ac1-evaluation": "FAIL"}
     assert known["output"]
 
 

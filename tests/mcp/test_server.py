@@ -193,10 +193,12 @@ async def test_a_session_that_was_started_alone_is_explained_by_its_result(
         assert (told["status"], told["run_id"]) == ("FAIL", started["run_id"])
         assert "T001_framework_evaluation.md" in told["seen"]
         assert "T001_framework_evaluation.md" in told["remedy"]
-        started = await call(client, "start_run", target="gate1-format")
+        (project / "tests").mkdir()
+        (project / "tests" / "test_one.py").write_text("def test_one():\n    pass\n")
+        started = await call(client, "start_run", target="gate4-unit")
         await call(client, "poll_run", run_id=started["run_id"], wait_s=30)
-        counted = (await call(client, "explain_check", check="GATE1"))["measurements"]
-        assert repr(counted["files_examined"]) == "1"
+        counted = (await call(client, "explain_check", check="GATE4"))["measurements"]
+        assert repr(counted["tests_passed"]) == "1"
 
 
 async def test_runs_are_searched_compared_and_noted(project: Path) -> None:
