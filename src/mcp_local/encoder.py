@@ -18,7 +18,7 @@ import snowballstemmer
 
 from mcp_local.aliases import ABBREVIATIONS, GROUPS
 
-VERSION = f"bm25-3/snowball-{importlib.metadata.version('snowballstemmer').partition('.')[0]}"
+VERSION = f"bm25-4/snowball-{importlib.metadata.version('snowballstemmer').partition('.')[0]}"
 """Stamped on every point: vectors of two encoders must not be compared."""
 
 K1, B = 1.2, 0.75
