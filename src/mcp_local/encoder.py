@@ -32,7 +32,7 @@ MAX_TERMS = 2000
 CONCEPT = 0.5
 """Weight in a query of being of the same concept; of being the same word it is 1."""
 
-MAX_DISTINCT = 96
+MAX_DISTINCT = 64
 """Terms that a record is found by, the first ones: embedded search takes time for each of them."""
 
 _WORD = re.compile(r"[a-z0-9]+(?:[._\-/=+][a-z0-9]+)*")
