@@ -21,14 +21,13 @@ def draw(name: str, points: Sequence[Point], path: Path) -> None:
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: expected one of {', '.join(FORMATS)}")
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415  (an extra)
-        from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+        from matplotlib import figure, ticker  # noqa: PLC0415  (an extra)
     except ImportError as error:
         raise UsageError(
             "matplotlib is not installed", hint="`pip install 'mlx-preflight[plot]'`"
         ) from error
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
+    picture = figure.Figure(figsize=(8, 4), layout="constrained")
+    axes = picture.subplots()
     places = {point.run_id: place for place, point in enumerate(points)}
     kinds = dict.fromkeys((point.model, point.machine) for point in points)
     for model, machine in kinds:
@@ -61,11 +60,11 @@ def draw(name: str, points: Sequence[Point], path: Path) -> None:
             parse_math=False,
         )
     axes.margins(y=0.12)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     if len(kinds) > 1 or marked:
         axes.legend(fontsize=7)
     axes.set_title(f"{name} over {len(points)} runs", parse_math=False)
     axes.set_xlabel("run, oldest first")
     axes.set_ylabel(name, parse_math=False)
     axes.grid(visible=True, alpha=0.3)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    picture.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

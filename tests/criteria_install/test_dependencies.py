@@ -47,9 +47,9 @@ def judge(project: Path, dependencies: list[str], extra: str = "") -> dict[str, 
     [
         (0, "mlx-lm>=0.32", "AC8.1"),
         (0, "mlx-lm>=0.32,<0.33; python_version < '3'", "AC8.1"),
-        (1, "mlx<0.33", "AC8.2"),
-        (2, "transformers", "AC8.3"),
-        (3, None, "AC8.4"),
+        pytest.param(1, "mlx<0.33", "AC8.2", marks=pytest.mark.slow),
+        pytest.param(2, "transformers", "AC8.3", marks=pytest.mark.slow),
+        pytest.param(3, None, "AC8.4", marks=pytest.mark.slow),
     ],
 )
 def test_a_missing_or_loose_framework_dependency_fails_its_own_row(

@@ -109,6 +109,7 @@ def test_fixing_is_free_and_says_how_to_tighten(tmp_path: Path) -> None:
     assert sample.run(project, "gate2-lint").status is Status.FAIL
 
 
+@pytest.mark.slow
 def test_growth_needs_a_reason_that_is_kept(tmp_path: Path) -> None:
     """Recording more is refused, then accepted with a reason, which the file holds."""
     project = debt(tmp_path)

@@ -209,6 +209,7 @@ def test_offline_mode_blocks_with_the_way_out(hub: loopback.Hub, tmp_path: Path)
     assert hub.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("--revision", "main"), ("--revision", loopback.COMMIT)])
 def test_what_was_downloaded_is_found_by_its_name(
     hub: loopback.Hub, tmp_path: Path, arguments: tuple[str, ...]

@@ -48,6 +48,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_megabytes_in_any_argument_are_a_short_error(project: Path) -> None:
     """Every text of every tool is limited, and no error repeats what was sent."""
     tried = 0
@@ -71,6 +72,7 @@ def _is_text(item: dict[str, Any]) -> bool:
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_many_wrong_arguments_are_a_short_error(project: Path) -> None:
     """Five thousand misspelt names are not all repeated."""
     async with Client(create_server([project])) as client:
@@ -82,6 +84,7 @@ async def test_many_wrong_arguments_are_a_short_error(project: Path) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("era", ["auto", "legacy"])
+@pytest.mark.slow
 async def test_unknown_names_of_megabytes_are_short_errors(project: Path, era: Any) -> None:
     """Tools, resources and prompts; the SDK formats some of these for minutes if let."""
     async with Client(create_server([project]), mode=era) as client:

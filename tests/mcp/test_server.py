@@ -181,6 +181,7 @@ async def test_every_check_is_explained(project: Path) -> None:
         assert "not a report of schema" in told["seen"]
 
 
+@pytest.mark.slow
 async def test_a_session_that_was_started_alone_is_explained_by_its_result(
     project: Path, make_report: Callable[..., dict[str, Any]]
 ) -> None:

@@ -25,6 +25,12 @@ from qdrant_client import models
 KEY = "a-key-for-tests"
 
 
+def vectors(point: models.PointStruct) -> dict[str, Any]:
+    """Return the named vectors of a point."""
+    assert isinstance(point.vector, dict)
+    return point.vector
+
+
 @dataclass
 class Collection:
     """Hold one shard and how it was made."""
@@ -89,7 +95,7 @@ class Store:
                 str(point.id),
                 {
                     key: edge.SparseVector(value.indices, value.values)
-                    for key, value in dict(point.vector).items()  # type: ignore[arg-type]
+                    for key, value in vectors(point).items()
                     if isinstance(value, models.SparseVector)
                 },
                 point.payload,
@@ -109,7 +115,8 @@ class Store:
     def query(self, name: str, body: Any) -> dict[str, Any]:
         """Rank points by a sparse vector."""
         asked = models.QueryRequest.model_validate(body)
-        vector: Any = asked.query.nearest  # type: ignore[union-attr]
+        query: Any = asked.query
+        vector = query.nearest
         nearest = edge.Query.Nearest(
             edge.SparseVector(vector.indices, vector.values), using=asked.using
         )

@@ -74,6 +74,7 @@ def test_generation_grows_with_its_cache() -> None:
     assert peak(*short, "64") < peak(*short, "20000")
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn(tmp_path: Path) -> None:
     """The SVG holds the categories and the peak; another suffix is refused."""
     path = tmp_path / "step.svg"
@@ -219,6 +220,7 @@ def test_a_measurement_stands_beside_its_prediction() -> None:
     assert "predicted" in call("measure", *SMALL, "--steps", "2")[1]
 
 
+@pytest.mark.slow
 def test_a_written_recipe_names_a_checkpoint_that_any_folder_finds(tmp_path: Path) -> None:
     """MLX-LM knows no `embedded`, and the recipe is run from its own folder."""
     arguments = (*SMALL, "--bits", "16", "--budget-gb", "1", "--write", str(tmp_path))

@@ -88,6 +88,7 @@ def test_other_libraries_weights_are_what_mlx_lm_makes_of_them(
     assert (found.bits, found.group_size, found.mode) == (bits, group, mode)
 
 
+@pytest.mark.slow
 def test_what_another_library_left_unquantized_is_so() -> None:
     """Head, embeddings and the layers that the config names; that it is a guess is said."""
     stored = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]}
@@ -131,6 +132,7 @@ def test_other_bits_than_the_stored_ones_are_said_and_never_written(tmp_path: Pa
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_a_search_never_gives_up_bits_that_are_stored() -> None:
     """Weights that are quantized already are not converted again."""
     config = qwen(quantization={"bits": 8, "group_size": 64})
