@@ -6,6 +6,8 @@ import inspect
 import subprocess
 import sys
 
+import pytest
+
 from mlx_preflight import errors
 
 
@@ -24,6 +26,7 @@ def test_the_hint_is_kept_beside_the_message() -> None:
     assert (str(error), error.hint) == ("no weights", "download them")
 
 
+@pytest.mark.slow
 def test_no_terminal_obeys_what_a_message_quotes() -> None:
     """An escape sequence in a name reaches stderr as a mark."""
     command = [sys.executable, "-m", "mlx_preflight", "download", "a\x1b[31mb/c"]

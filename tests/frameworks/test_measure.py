@@ -66,6 +66,7 @@ def test_every_figure_is_there(measured: tuple[record.Record, list[str], Path]) 
     assert [line for line in said if line.startswith("null: run 1")]
 
 
+@pytest.mark.slow
 def test_it_trained_with_exactly_the_exported_file(
     measured: tuple[record.Record, list[str], Path],
 ) -> None:

@@ -49,6 +49,7 @@ def debt(tmp_path: Path) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_accepted_findings_pass_and_are_marked_known(tmp_path: Path) -> None:
     """Nothing new passes at the recorded number, with both numbers in the reason."""
     check = sample.run(debt(tmp_path), "gate2-lint")
@@ -124,6 +125,7 @@ def test_growth_needs_a_reason_that_is_kept(tmp_path: Path) -> None:
     assert (growth["reason"], growth["added"]) == ("generated code", 1)
 
 
+@pytest.mark.slow
 def test_a_suppression_is_no_way_out(tmp_path: Path) -> None:
     """A new `noqa` fails against the baseline, and against a plain count."""
     project = debt(tmp_path)

@@ -151,6 +151,7 @@ def test_a_run_is_stopped_although_nothing_can_be_written(tmp_path: Path) -> Non
     assert job.describe()["state"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_the_number_of_a_gone_process_is_never_signalled(tmp_path: Path) -> None:
     """The system gives numbers away again; a process of another kind is left alone."""
     project = make(tmp_path / "project")
@@ -198,6 +199,7 @@ def test_cancel_reaches_a_run_that_ignores_the_interrupt(
     until(lambda: not any(alive(pid) for pid in pids), 10, "cancel left a process")
 
 
+@pytest.mark.slow
 def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is heavy, so a server runs two projects at a time at most."""
     monkeypatch.setattr(jobs, "MAX_JOBS", 1)
@@ -211,6 +213,7 @@ def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         held.close()
 
 
+@pytest.mark.slow
 def test_a_persons_own_run_keeps_agents_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +232,7 @@ def test_a_persons_own_run_keeps_agents_out(
     made.close()
 
 
+@pytest.mark.slow
 def test_only_the_last_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that starts runs for months does not fill the disk with their output."""
     monkeypatch.setattr(job_of_a_run, "KEPT", 3)

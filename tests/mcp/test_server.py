@@ -304,6 +304,7 @@ async def test_prompts_name_the_tools_that_exist(project: Path) -> None:
             assert named <= tools | {"needs_adapt"}
 
 
+@pytest.mark.slow
 async def test_a_run_is_started_polled_and_read(project: Path) -> None:
     """The id comes at once, progress where asked, and the result is of this run."""
     seen: list[float] = []
@@ -432,6 +433,7 @@ async def test_estimates_take_turns_and_end_with_their_client(project: Path) -> 
                 await anyio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_two_projects_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     """The first of them is not taken for the other."""
     first, second = make(tmp_path / "x" / "app"), make(tmp_path / "y" / "app")

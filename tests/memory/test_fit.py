@@ -28,6 +28,7 @@ def whole() -> int:
     return predict(CONFIG, WANTED).peak_high_bytes
 
 
+@pytest.mark.slow
 def test_what_fits_gives_up_nothing(whole: int) -> None:
     """With room enough the wanted settings are the answer, at no cost."""
     found = fit.fit(CONFIG, WANTED, whole)

@@ -61,6 +61,7 @@ def test_the_weights_are_those_that_mlx_lm_loads(tmp_path: Path, quantized: dict
     assert not found.warnings
 
 
+@pytest.mark.slow
 def test_a_layer_that_the_config_leaves_out_stays_unquantized() -> None:
     """False beside its name says so in mlx_lm's own configs."""
     whole = predict(qwen(quantization=MIXED), small(bits=4))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -158,6 +159,7 @@ def test_the_page_loads_nothing(make_report: Maker) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.text())
+@pytest.mark.slow
 def test_any_reason_leaves_the_page_whole(make_report: Maker, reason: str) -> None:
     """Tags are the same whatever a check says, beside code spans."""
     text = html.render(make_report(check("GATE1", Status.FAIL, f"x{reason}")))
