@@ -131,7 +131,6 @@ def test_coverage_is_compared_exactly(tmp_path: Path, missed: int, status: Statu
     assert sample.value(check, "coverage_percent") == pytest.approx(100 * (500 - missed) / 500)
 
 
-@pytest.mark.slow
 def test_a_never_imported_module_counts(tmp_path: Path) -> None:
     """A module that no test imports lowers the share."""
     project = sample.make(tmp_path, src__sample__alone=lines(20, 2))

@@ -71,7 +71,6 @@ def snapshot(home: Path) -> Path:
     return home / "hub" / "models--someone--tiny-model" / "snapshots" / loopback.COMMIT
 
 
-@pytest.mark.slow
 def test_a_download_is_pinned_verified_and_free_of_code(hub: loopback.Hub, tmp_path: Path) -> None:
     """The snapshot of the commit is whole; pickles and scripts were never asked for."""
     done = fetch(hub, tmp_path / "home", "--json")

@@ -48,7 +48,6 @@ def test_history_shows_and_flags_the_last_change(project: Path) -> None:
     assert before.exit_code == 0
 
 
-@pytest.mark.slow
 def test_history_is_drawn(project: Path, tmp_path: Path) -> None:
     """The picture is written in the format of its name; another one is refused."""
     target = tmp_path / "speed.svg"

@@ -213,7 +213,6 @@ def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         held.close()
 
 
-@pytest.mark.slow
 def test_a_persons_own_run_keeps_agents_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +231,6 @@ def test_a_persons_own_run_keeps_agents_out(
     made.close()
 
 
-@pytest.mark.slow
 def test_only_the_last_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that starts runs for months does not fill the disk with their output."""
     monkeypatch.setattr(job_of_a_run, "KEPT", 3)

@@ -304,7 +304,6 @@ async def test_prompts_name_the_tools_that_exist(project: Path) -> None:
             assert named <= tools | {"needs_adapt"}
 
 
-@pytest.mark.slow
 async def test_a_run_is_started_polled_and_read(project: Path) -> None:
     """The id comes at once, progress where asked, and the result is of this run."""
     seen: list[float] = []

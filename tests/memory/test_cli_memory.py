@@ -51,7 +51,6 @@ def test_an_estimate_is_one_document_with_the_promised_keys() -> None:
     assert found["settings"]["max_seq_length"] == 512
 
 
-@pytest.mark.slow
 def test_people_read_what_fits_where() -> None:
     """The table names peak, parts, counts, budget and Macs; over the budget exits 1."""
     code, out = call("estimate", "qwen2.5-coder-7b", *ONE, "--budget-gb", "6")
@@ -89,7 +88,6 @@ def test_a_picture_is_drawn(tmp_path: Path) -> None:
     assert "cannot be written" in str(done.exception)
 
 
-@pytest.mark.slow
 def test_a_picture_holds_every_part_of_the_step_in_a_unit_that_shows_it(tmp_path: Path) -> None:
     """Gradients live between the peaks; 8 MB in GB would be a row of zeros."""
     path = tmp_path / "step.svg"

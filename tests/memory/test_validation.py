@@ -137,7 +137,6 @@ def test_a_width_that_the_group_does_not_divide_stays_unquantized_with_a_warning
     assert any("group_size is 64" in text and "200" in text for text in found.warnings)
 
 
-@pytest.mark.slow
 def test_experts_with_adapters_are_added_by_size() -> None:
     """Their gradient cannot be exported, so the estimate says so and widens."""
     whole = predict(qwen(**MOE), small())
