@@ -154,12 +154,13 @@ metal: the published runs with fully stated settings lie within 9 %; benchmarks/
 cuda: nothing measured, so wider.
 """
 
-GENERATION_ERROR = {**ERROR, "cpu": (0.25, 0.10)}
+GENERATION_ERROR = {**ERROR, "cpu": (0.25, 0.15)}
 """The same for generation.
 
-cpu: 95 runs of 15 architectures beside other work: from 25 % too high (44 % once, of 2 MB) to
-7 % too low. The few evaluations of a generation do not meet every timing of the worker, as a
-training does, and the highest one is predicted.
+cpu: 48 runs of benchmarks/generation_accuracy.py lie within 10 %, one of them 10.3 % over what
+is predicted; of 95 others, of 15 architectures, the largest lay 25 % under it (44 % once, of
+2 MB). The few evaluations of a generation do not meet every timing of the worker, as a training
+does, and the highest one is predicted.
 """
 
 WIDER = 2.0
