@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psutil
@@ -23,6 +24,7 @@ from mlx_preflight.runner import RUN_ID_VARIABLE
 from mlx_preflight.start import begun
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SERVER = """
@@ -33,6 +35,20 @@ project = Path(sys.argv[1])
 print(Jobs((project,)).start(project, "gate4-unit").run_id, flush=True)
 sys.stdin.readline()
 """
+
+
+@contextmanager
+def begun_elsewhere(project: Path) -> Iterator[tuple[subprocess.Popen[str], str, list[int]]]:
+    """Yield another server that began a run, the run's id, and the processes of its test."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(project)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        run_id = server.stdout.readline().strip()
+        yield server, run_id, started(project)
 
 
 def test_a_claim_is_taken_once_and_let_go_once(tmp_path: Path) -> None:
@@ -72,15 +88,7 @@ def test_a_child_that_inherits_a_claim_keeps_it(tmp_path: Path) -> None:
 def test_a_killed_server_does_not_let_a_second_run_in(tmp_path: Path) -> None:
     """Its run goes on, so the project stays busy until that run ends."""
     project = make(tmp_path / "project", slow=True)
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(project)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdout is not None
-        run_id = server.stdout.readline().strip()
-        pids = started(project)
+    with begun_elsewhere(project) as (server, run_id, pids):
         (run,) = psutil.Process(server.pid).children()
         server.kill()
     other = Jobs((project,))
@@ -98,15 +106,7 @@ def test_a_killed_server_does_not_let_a_second_run_in(tmp_path: Path) -> None:
 def test_another_server_polls_and_stops_the_run(tmp_path: Path, killed: bool) -> None:
     """What keeps a project busy can be stopped, also when the server that began it is gone."""
     project = make(tmp_path / "project", slow=True)
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(project)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdout is not None
-        run_id = server.stdout.readline().strip()
-        pids = started(project)
+    with begun_elsewhere(project) as (server, run_id, pids):
         if killed:
             server.kill()
             server.wait()
