@@ -362,6 +362,18 @@ def waiting(project: Path) -> Path:
     return marker
 
 
+def begin(project: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start Python in a session of its own, so that a signal reaches it and nothing else."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=project,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
 def until_it_waits(child: subprocess.Popen[bytes], marker: Path) -> None:
     """Return once the test waits."""
     deadline = time.monotonic() + 60
@@ -394,14 +406,7 @@ def test_a_signal_for_nox_alone_ends_everything_that_it_started(
     with (project / "pyproject.toml").open("a") as table:
         table.write("[tool.mlx-preflight.off]\n")
         table.write("".join(f'{name} = "not in this test"\n' for name in others))
-    child = subprocess.Popen(
-        [sys.executable, "-m", "nox", "-s", "gates"],
-        cwd=project,
-        env=environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    child = begin(project, "-m", "nox", "-s", "gates")
     until_it_waits(child, marker)
     os.kill(child.pid, number)
     assert child.wait(timeout=60) != 0
@@ -418,14 +423,7 @@ def test_ctrl_c_kills_the_children_and_keeps_results(tmp_path: Path) -> None:
     kept = project / ".preflight" / "results" / "kept.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
-    child = subprocess.Popen(
-        [sys.executable, "-m", "mlx_preflight", "check", "gate4-unit"],
-        cwd=project,
-        env=environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    child = begin(project, "-m", "mlx_preflight", "check", "gate4-unit")
     until_it_waits(child, marker)
     os.killpg(child.pid, signal.SIGINT)
     assert child.wait(timeout=30) == 130
