@@ -1,6 +1,6 @@
 """Run the plan: `nox` (all of it), `nox -s gates`, `nox -s ac`, `nox -s e2e`, `nox -s tests`.
 
-Every session of the plan comes from the register in `src/mlx_preflight/register.py`.
+Every session of the plan comes from the register in `src/mlx_preflight/plan/register.py`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ nox.needs_version = ">=2026.8.17"
 sessions.define(PROJECT)
 
 
-@nox.session(default=False)
+@nox.session(venv_backend="uv|virtualenv", reuse_venv=True, default=False)
 def tests(session: nox.Session) -> None:
     """Run this project's own tests: `nox -s tests -- -k name` reaches pytest."""
     session.install("-e", ".[tests]")
     session.run("python", "-m", "pytest", *session.posargs)
 
 
-@nox.session(venv_backend="uv", default=False)
+@nox.session(venv_backend="uv", reuse_venv=True, default=False)
 def lowest(session: nox.Session) -> None:
     """Prove the lower bounds: the end-to-end workflow on the lowest versions they allow."""
     session.install("--resolution", "lowest-direct", "-e", ".")

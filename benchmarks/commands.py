@@ -15,32 +15,32 @@ import sys
 import time
 from pathlib import Path
 
-from mlx_preflight import environment
+from mlx_preflight.core import environment
 
 PROJECT = Path(__file__).resolve().parents[1]
 
 CRITERIA = """
 import sys, time
 from pathlib import Path
-from mlx_preflight import plan, project_table, register, runner
+from mlx_preflight.plan import register, settings as project_table, spec as plan
+from mlx_preflight.run import session as runner
+from mlx_preflight.plan import settings as project_table, register, runner
+from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.criteria import dependencies
 dependencies.clean_venv.editable = lambda *_: dependencies.Installation("not timed", "not timed")
 dependencies._audit = lambda *_: None
 begin = time.perf_counter()
 for name in ("ac1-evaluation", "ac2-selection", "ac7-guide", "ac8-dependencies"):
     session, _ = register.find_session(name)
-    chosen = project_table.Settings()
-    context = runner.Context(
-        project=Path.cwd(), state=Path(sys.argv[1]), run_id="b",
-        profile=plan.choose(chosen), settings=chosen, model="embedded",
-        evidence=plan.choose(chosen).evidence, budget_bytes=16 * 10**9,
-        note=lambda _: None,
+    context = runner.Context.of(
+        Path.cwd(), project_table.Settings(), run_id="b",
+        workspace=Workspace(Path(sys.argv[1])), note=lambda _: None,
     )
     module = __import__(f"mlx_preflight.{session.module}", fromlist=["gather"])
     facts = module.gather(session, context)
     for check in session.checks:
         if check.id not in ("AC8.6", "AC8.7", "AC8.8"):
-            getattr(module, check.function)(facts)
+            module.CHECKS[check.id](facts)
 print(time.perf_counter() - begin)
 """
 

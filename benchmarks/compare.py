@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from mlx_preflight import environment
+from mlx_preflight.core import environment
 from mlx_preflight.frameworks import framework, measure, recipe, record
 from mlx_preflight.frameworks.bench import Bench
 
@@ -76,10 +76,10 @@ def apart(values: list[float]) -> float:
 def comparison() -> dict[str, Any]:
     """Return time and repeatability of the frameworks that were measured last."""
     found = {}
-    order = measure.Order(Path(), Path())
+    options = measure.BenchOptions(Path(), Path())
     for name in framework.names():
         item = record.read(PROJECT / ".preflight", name)
-        if item is None or item.inputs != measure.digest(framework.find(name), order):
+        if item is None or item.inputs != measure.digest(framework.find(name), options):
             raise SystemExit(f"{name} was not measured: run `nox -s compare`")
         runs = item.figures["train"]
         found[name] = {

@@ -23,10 +23,14 @@ from typing import Any
 
 from repositories import unpacked
 
-from mlx_preflight import environment, plan, project_table, register, runner
-from mlx_preflight.diagnostic import Diagnostic
-from mlx_preflight.gates import fingerprint, lint, types
-from mlx_preflight.result import Outcome
+from mlx_preflight.core import environment
+from mlx_preflight.core.diagnostic import Diagnostic
+from mlx_preflight.core.result import Outcome
+from mlx_preflight.gates import lint, types
+from mlx_preflight.gates.baselines import fingerprint
+from mlx_preflight.plan import register
+from mlx_preflight.plan import settings as project_table
+from mlx_preflight.run.context import Context
 
 PACKAGES = {"tabulate==0.9.0": "tabulate", "requests==2.32.3": "requests", "attrs==25.1.0": "attr"}
 
@@ -61,23 +65,13 @@ def found_by(tool: str, project: Path, run: int) -> list[Diagnostic]:
     """Return what a gate's tool finds in a project."""
     gate, module = {"ruff": ("gate2-lint", lint), "mypy": ("gate3-types", types)}[tool]
     session = register.find_session(gate)[0]
-    settings = project_table.Settings(timeout_s=600)
-    profile = plan.choose(settings)
-    context = runner.Context(
-        project=project,
-        state=project / ".preflight",
-        run_id=f"run-{run}",
-        profile=profile,
-        settings=settings,
-        model=profile.model,
-        evidence=profile.evidence,
-        budget_bytes=1,
-        note=lambda _: None,
-    )
-    seen = module.examine(module.gather(session, context))
+    settings = project_table.ProjectSettings(timeout_s=600)
+    context = Context.of(project, settings, run_id=f"run-{run}", note=lambda _: None)
+    facts = module.gather(session, context)
+    seen = module.examine(facts)
     if isinstance(seen, Outcome):
         raise SystemExit(f"{project.name}: {tool}: {seen.reason}")
-    found: list[Diagnostic] = seen[0]
+    found: list[Diagnostic] = facts.ratchet.found
     return found
 
 
@@ -125,8 +119,8 @@ def swappable(project: Path, found: list[Diagnostic], tool: str) -> list[Diagnos
 def compared(before: Path, after: Path, tool: str, old: list[Diagnostic], run: int) -> Any:
     """Return the number of new findings by fingerprint, and what counts would say."""
     new = found_by(tool, after, run)
-    recorded = Counter(fingerprint.marks(before, old))
-    changed = fingerprint.compare(recorded, fingerprint.marks(after, new))
+    recorded = Counter(fingerprint.compute(before, old))
+    changed = fingerprint.compare(recorded, fingerprint.compute(after, new))
     return {"new": len(changed.new), "by_count": max(0, len(new) - len(old))}
 
 

@@ -19,7 +19,7 @@ from memory_accuracy import machine, versions
 from memory_configurations import draw
 from memory_report import summary
 
-from mlx_preflight.errors import PreflightError
+from mlx_preflight.core.errors import PreflightError
 from mlx_preflight.memory.measure import measure
 from mlx_preflight.memory.predict import predict
 from mlx_preflight.memory.settings import Settings

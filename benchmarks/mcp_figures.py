@@ -29,10 +29,11 @@ import anyio
 from mcp import Client
 from mcp_retrieval import Question, retrieval
 
-from mcp_local.filters import Filter, ranges
 from mcp_local.mcp_server import create_server
-from mcp_local.memory_manager import MemoryManager
-from mlx_preflight import environment, register
+from mlx_preflight.core import environment
+from mlx_preflight.history.filters import Filter, ranges
+from mlx_preflight.history.memory_manager import MemoryManager
+from mlx_preflight.plan import register
 
 QUERIES = Path(__file__).with_name("mcp_queries.json")
 MODELS = ("embedded", "Qwen/Qwen2.5-Coder-7B-Instruct", "meta-llama/Llama-3.1-8B-Instruct")

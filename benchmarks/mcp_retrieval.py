@@ -15,8 +15,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from mcp_local import records
-from mcp_local.memory_manager import MemoryManager
+from mlx_preflight.history import records
+from mlx_preflight.history.memory_manager import MemoryManager
 
 _IN = 50
 """Hits that are looked at; a run beyond them has the reciprocal rank 0."""
@@ -88,7 +88,7 @@ def reference(made: Sequence[dict[str, Any]], folder: Path) -> edge.EdgeShard:
     points = []
     for item in made:
         record = records.from_report(item, None, ())
-        vector = encoder.embed_document(records.text_of(record, []))
+        vector = encoder.embed_document(records.search_text(record, []))
         points.append(edge.Point(str(uuid.uuid4()), {"text": vector}, {"run_id": record["run_id"]}))
     shard.update(edge.UpdateOperation.upsert_points(points))
     return shard

@@ -25,7 +25,7 @@ from memory_configurations import draw, training_steps
 from memory_published import published
 from memory_report import markdown, plot, statistics_of
 
-from mlx_preflight.errors import PreflightError
+from mlx_preflight.core.errors import PreflightError
 from mlx_preflight.memory.measure import measure
 from mlx_preflight.memory.predict import predict
 from mlx_preflight.memory.settings import Settings

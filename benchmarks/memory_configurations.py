@@ -30,6 +30,16 @@ TIED_BY_CONFIG = {"qwen2", "llama", "qwen3", "phi3", "starcoder2", "olmo2", "smo
 FUSED_ATTENTION = {"phi3": ("self_attn.qkv_proj",)}
 """Families without q_proj and v_proj."""
 
+GRANITE: dict[str, Any] = {
+    "logits_scaling": 8.0,
+    "attention_multiplier": 0.1,
+    "embedding_multiplier": 2.0,
+    "residual_multiplier": 0.5,
+    "attention_bias": False,
+    "mlp_bias": False,
+}
+"""Fields of Granite's config alone."""
+
 WORK = 2e8
 """Parameters x tokens x batches of a configuration: some 5 s on two cores."""
 
@@ -96,14 +106,7 @@ def _special(source: random.Random, family: str) -> dict[str, Any]:
             "sliding_window": source.choice([64, 512]),
             "sliding_window_pattern": 2,
         },
-        "granite": {
-            "logits_scaling": 8.0,
-            "attention_multiplier": 0.1,
-            "embedding_multiplier": 2.0,
-            "residual_multiplier": 0.5,
-            "attention_bias": False,
-            "mlp_bias": False,
-        },
+        "granite": GRANITE,
         "stablelm": {
             "use_qkv_bias": source.random() < 0.5,
             "partial_rotary_factor": 0.25,

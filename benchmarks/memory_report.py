@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.memory.closed_form import LAYOUTS, estimate_training
+from closed_form import LAYOUTS, estimate_training
+from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 
@@ -170,12 +171,8 @@ def describe(row: Row) -> str:
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Write predicted against measured peaks of all methods."""
-    import matplotlib as mpl  # noqa: PLC0415
-
-    mpl.use("Agg")
-    from matplotlib import pyplot  # noqa: PLC0415
-
-    figure, axes = pyplot.subplots(figsize=(7, 6))
+    figure = Figure(figsize=(7, 6))
+    axes = figure.subplots()
     for name, method in reversed(METHODS.items()):
         own = name == "this predictor"
         points = [(row["peak_bytes"] / 1e6, method(row)) for row in rows]
@@ -196,4 +193,3 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
-    pyplot.close(figure)

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any
 
+from mlx_preflight.memory.settings import Settings
+
 MODELS: dict[str, dict[str, Any]] = {
     "Qwen2.5-Coder-7B": {
         "hidden_size": 3584,
@@ -74,10 +76,7 @@ def _child(job: dict[str, Any]) -> dict[str, float]:
 
 def _one(job: dict[str, Any]) -> dict[str, float]:
     started = time.perf_counter()
-    import mlx_lm.tuner.trainer  # noqa: F401, PLC0415  (what a prediction imports)
-
-    from mlx_preflight.memory.predict import predict  # noqa: PLC0415
-    from mlx_preflight.memory.settings import Settings  # noqa: PLC0415
+    from mlx_preflight.memory.predict import predict  # noqa: PLC0415  (its import is timed)
 
     imported = time.perf_counter() - started
     settings = Settings(

@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from mlx_preflight import environment
+from mlx_preflight.core import environment
 
 PROJECT = Path(__file__).resolve().parents[1]
 

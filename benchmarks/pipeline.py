@@ -23,8 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from mlx_preflight import environment
-from mlx_preflight.isolate import child_environment
+from mlx_preflight.core import environment
+from mlx_preflight.core.child import child_environment
 
 PROJECT = Path(__file__).resolve().parents[1]
 SELECT = "not slow"

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import environment
-from mlx_preflight.isolate import child_environment
+from mlx_preflight.core import environment
+from mlx_preflight.core.child import child_environment
 
 PACKAGES = (
     "itsdangerous==2.2.0",

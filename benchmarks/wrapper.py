@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import environment
-from mlx_preflight.isolate import child_environment
-from mlx_preflight.model import runtime
+from mlx_preflight.core import environment
+from mlx_preflight.core.child import child_environment
+from mlx_preflight.runtime import workers
 
 BARE = """
 import json, sys, time
@@ -59,7 +59,7 @@ def bare(folder: Path, prompts: list[dict[str, str]], tokens: int) -> dict[str, 
 
 def wrapped(folder: Path, prompts: list[dict[str, str]], tokens: int) -> dict[str, Any]:
     """Do the same through the wrapper: one warm-up, one measured answer to each prompt."""
-    done = runtime.generate(folder, prompts, max_tokens=tokens)
+    done = workers.generate(folder, prompts, max_tokens=tokens)
     return {
         "load_s": done.load_s,
         "decode_tokens_per_s": [item.decode_tokens_per_s for item in done.answers],
@@ -73,9 +73,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=128)
     options = parser.parse_args()
-    resolved = runtime.resolve(options.model)
+    resolved = workers.resolve(options.model)
     prompts = [
-        {"id": item["id"], "prompt": item["prompt"]} for item in runtime.prompts_for(resolved)
+        {"id": item["id"], "prompt": item["prompt"]} for item in workers.prompts_for(resolved)
     ]
     sides: dict[str, list[dict[str, Any]]] = {"bare": [], "wrapper": []}
     for number in range(options.rounds):

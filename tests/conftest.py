@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import plan, register, verdict
-from mlx_preflight.manifest import Manifest
-from mlx_preflight.plan import Session
+from mlx_preflight.core.result import CheckResult, Evidence, SessionResult, Status
+from mlx_preflight.plan import profiles, register
+from mlx_preflight.plan.spec import Session
 from mlx_preflight.report import document
-from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status
+from mlx_preflight.run import verdict
+from mlx_preflight.run.manifest import Manifest
 
 RUN = "run-1"
 
@@ -66,7 +67,7 @@ def _report(answers: Mapping[str, CheckResult], group: str = "preflight") -> dic
         found,
         run_id=RUN,
         group=group,
-        profile=plan.find_profile("embedded"),
+        profile=profiles.find_profile("embedded"),
     )
     built: dict[str, Any] = json.loads(json.dumps(document.build(judged, found, run)))
     return built

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from mlx_preflight.criteria.command import Run, main
-from mlx_preflight.criteria.subject import count_text, gb
-from mlx_preflight.result import Status
+from mlx_preflight.core.result import Status
+from mlx_preflight.core.units import format_bytes, format_number, format_parameters
+from mlx_preflight.criteria.command import ScriptRun, main
 
 NEEDED = ("AC4.2", "AC4.3", "AC4.4", "AC4.5")
 BILLION = 10**9
 
 
-def lines(run: Run) -> Iterator[str]:
+def lines(run: ScriptRun) -> Iterator[str]:
     """Yield what the plan's greps look for."""
     if run.check("AC4.2").status is not Status.PASS:
         return
@@ -21,13 +21,13 @@ def lines(run: Run) -> Iterator[str]:
     scale = f" parameters ({parameters // BILLION}B class)" if parameters >= BILLION else ""
     yield "Model loaded successfully"
     yield f"Architecture: {run.value('architecture')}, {run.value('dtypes')}"
-    yield f"Parameters: {count_text(parameters)}{scale} ({parameters:,})"
+    yield f"Parameters: {format_parameters(parameters)}{scale} ({parameters:,})"
     yield f"Tokenizer: {run.value('tokenizer')}, {run.value('round_trips')} round trips"
     cold = run.value("cold_load_s")
-    yield f"Load time: {run.value('warm_load_s'):.3f} seconds (warm page cache)"
+    yield f"Load time: {format_number(run.value('warm_load_s'), 3)} seconds (warm page cache)"
     if cold is not None:
-        yield f"Cold load time: {cold:.3f} seconds"
-    yield f"Location: {run.value('location')}, {gb(run.value('disk_bytes'))} on disk"
+        yield f"Cold load time: {format_number(cold, 3)} seconds"
+    yield f"Location: {run.value('location')}, {format_bytes(run.value('disk_bytes'))} on disk"
 
 
 if __name__ == "__main__":

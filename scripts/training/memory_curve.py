@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from mlx_preflight import environment
-from mlx_preflight.errors import PreflightError
-from mlx_preflight.memory import plot, predict, source
-from mlx_preflight.memory.settings import Settings
-from mlx_preflight.memory.working_sets import WORKING_SETS
+from mlx_preflight.core import environment
+from mlx_preflight.core.errors import PreflightError
+from mlx_preflight.memory import plot, predict
+from mlx_preflight.memory.settings import WORKING_SETS, Settings
+from mlx_preflight.models import source
 
 LENGTHS = (256, 512, 1024, 1536, 2048, 3072, 4096)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "training"

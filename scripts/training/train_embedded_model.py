@@ -1,4 +1,4 @@
-"""Train the small Qwen2 chat model that ships in `mlx_preflight/model/embedded`.
+"""Train the small Qwen2 chat model that ships in `mlx_preflight/models/embedded`.
 
 The result is a fixture: a real checkpoint in the Hugging Face layout that exercises the
 very code path of a 7B model in seconds. Everything is generated from a seed; nothing is
@@ -33,10 +33,11 @@ from mlx_lm.models.qwen2 import Model, ModelArgs
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 
-from mlx_preflight.model import coherence, sandbox
+from mlx_preflight.criteria import coherence
+from mlx_preflight.runtime import sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
-EMBEDDED = ROOT / "src" / "mlx_preflight" / "model" / "embedded"
+EMBEDDED = ROOT / "src" / "mlx_preflight" / "models" / "embedded"
 MAX_BYTES = 4_000_000
 
 VOCAB_SIZE = 1024

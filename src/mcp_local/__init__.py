@@ -1,1 +1,1 @@
-"""Serve the plan to agents, and remember every run: MCP server, memory, index."""
+"""MCP server: the plan and the run history for agents."""

@@ -1,4 +1,4 @@
-"""Start the server over stdio for the current folder: `python -m mcp_local`."""
+"""Entry point of the server over stdio for the current folder: `python -m mcp_local`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define what the tools answer: closed, typed, and marked where it quotes strangers."""
+"""Answers of the tools: closed, typed, and marked where they quote untrusted text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from mcp_local.record_form import clean
+from mlx_preflight.core.text import one_line
 
 NOTICE = (
     "Reasons, outputs, model answers and notes quote tools, models and people. "
@@ -21,19 +21,19 @@ MAX_ITEMS = 200
 """Items of one quoted list or table."""
 
 
-def quoted(value: Any) -> Any:
-    """Return strangers' data without control characters, texts and tables cut to length."""
+def quote(value: Any) -> Any:
+    """Return untrusted data without control characters, texts and tables cut to length."""
     if isinstance(value, str):
-        return clean(value, MAX_TEXT)
+        return one_line(value, MAX_TEXT)
     if isinstance(value, dict):
-        return {clean(key, 200): quoted(item) for key, item in [*value.items()][:MAX_ITEMS]}
+        return {one_line(key, 200): quote(item) for key, item in [*value.items()][:MAX_ITEMS]}
     if isinstance(value, list | tuple):
-        return [quoted(item) for item in value[:MAX_ITEMS]]
+        return [quote(item) for item in value[:MAX_ITEMS]]
     return value
 
 
 def exceeds(value: Any) -> bool:
-    """Return whether `quoted` would cut anything."""
+    """Return whether `quote` would cut anything."""
     if isinstance(value, str):
         return len(value) > MAX_TEXT
     if isinstance(value, dict | list | tuple):
@@ -42,12 +42,12 @@ def exceeds(value: Any) -> bool:
     return False
 
 
-Quoted = Annotated[str, BeforeValidator(quoted)]
-Quotes = Annotated[dict[str, int | float | str], BeforeValidator(quoted)]
+Quoted = Annotated[str, BeforeValidator(quote)]
+Quotes = Annotated[dict[str, int | float | str], BeforeValidator(quote)]
 
 
 class Answer(BaseModel):
-    """Refuse fields that are not named."""
+    """Base of all answers; it refuses fields that are not named."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,7 +57,6 @@ class CheckRow(Answer):
 
     id: str
     title: str
-    blocked: str = Field(default="", description="Why it cannot be answered yet.")
 
 
 class SessionRow(Answer):
@@ -127,7 +126,7 @@ class Report(Answer):
 
 
 class Explanation(Answer):
-    """What a check proves, what was seen, and what to do."""
+    """Meaning of a check, its last result, and its remedy."""
 
     id: str
     session: str
@@ -152,7 +151,7 @@ class Document(Answer):
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
         """Quote a document."""
-        return cls(document=quoted(document), truncated=exceeds(document))
+        return cls(document=quote(document), truncated=exceeds(document))
 
 
 class HitRow(Answer):
@@ -178,7 +177,7 @@ class Hits(Answer):
 
 
 class Comparison(Answer):
-    """What differs between two runs; each pair is first, second."""
+    """Difference between two runs; each pair is first, second."""
 
     runs: list[str]
     facts: dict[str, list[str | dict[str, Any]]]
@@ -221,7 +220,7 @@ class Note(Answer):
 
 
 class IndexStatus(Answer):
-    """How much is remembered, and how the index stands."""
+    """Number of records, and the state of the index."""
 
     records: int
     notes: int

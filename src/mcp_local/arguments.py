@@ -1,4 +1,4 @@
-"""Name the bounds of the tools' arguments, and let errors reach the agent."""
+"""Bounds of the tools' arguments, and the way of errors to the agent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from mlx_preflight.errors import PreflightError
+from mlx_preflight.core.errors import PreflightError
 
 PAGE = 50
 """Rows of one page."""
@@ -35,5 +35,5 @@ def errors() -> Iterator[None]:
     except PreflightError as error:
         raise ToolError(f"{error}; {error.hint}" if error.hint else str(error)) from error
     except OSError as error:
-        # No room, no right, or a file in a folder's place: a person can mend these.
+        # No room, no right, or a file in a folder's place: a person can fix these.
         raise ToolError(f"{error.filename or 'the system'}: {error.strerror or error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from subprocess import DEVNULL
@@ -15,8 +14,10 @@ from pydantic import Field
 from mcp_local import answers
 from mcp_local.arguments import BatchSize, Budget, Layers, Project, Rank, RowLength, errors
 from mcp_local.projects import Projects
-from mcp_local.record_form import clean
-from mlx_preflight.isolate import child_environment
+from mlx_preflight.core.child import child_environment
+from mlx_preflight.core.json_file import parse_json
+from mlx_preflight.core.text import one_line
+from mlx_preflight.core.workspace import NAME
 
 _ESTIMATE_S = 120.0
 _AT_ONCE = 2
@@ -24,10 +25,10 @@ _AT_ONCE = 2
 
 
 class EstimateTools:
-    """Answer what a model would take, for the served projects."""
+    """Tools of memory predictions for the served projects."""
 
     def __init__(self, served: Projects) -> None:
-        """Take the projects."""
+        """Keep the projects."""
         self.served = served
         self._places = anyio.Semaphore(_AT_ONCE)
 
@@ -94,7 +95,7 @@ class EstimateTools:
             options += [f"--batch-size={batch_size}", f"--max-seq-length={max_seq_length}"]
             options += [f"--num-layers={num_layers}", f"--rank={rank}"]
             options += [f"--backend={backend}"] if backend else []
-            target = self.served.inside(folder, ".preflight/configs")
+            target = self.served.inside(folder, f"{NAME}/configs")
             options += [f"--write={target}"] if write else []
             named = self.served.model(model, folder)
             document = await self._command(folder, "fit", *options, "--json", "--", named)
@@ -116,15 +117,15 @@ class EstimateTools:
         except TimeoutError:
             raise ToolError(f"no answer within {_ESTIMATE_S:.0f} s") from None
         try:
-            document = json.loads(done.stdout)
+            document = parse_json(done.stdout)
         except ValueError:
-            raise ToolError(_said(done.stderr) or f"exit {done.returncode}") from None
+            raise ToolError(_own_error(done.stderr) or f"exit {done.returncode}") from None
         return document if isinstance(document, dict) else {"answer": document}
 
 
-def _said(stderr: bytes) -> str:
+def _own_error(stderr: bytes) -> str:
     """Return the command's own error and its hint, in the form of every other tool's."""
     lines = stderr.decode("utf-8", "replace").strip().splitlines()
     begin = max((at for at, line in enumerate(lines) if line.startswith("error: ")), default=-3)
     parts = [line.strip().removeprefix("error: ").removeprefix("try: ") for line in lines[begin:]]
-    return clean("; ".join(parts), 1000)
+    return one_line("; ".join(parts), 1000)

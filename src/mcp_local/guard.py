@@ -1,4 +1,4 @@
-"""Keep errors short, whatever a client sent: one that quotes megabytes would stall the server.
+"""Limit on the length of errors: one that quotes megabytes would stall the server.
 
 The SDK repeats unknown names in its errors, and logs some of them with a traceback.
 """
@@ -13,6 +13,8 @@ from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.types import INVALID_PARAMS
 from pydantic import ValidationError
+
+from mlx_preflight.core.text import truncate
 
 MAX_ERROR = 2000
 """Characters of an error; a client that misspelt a thousand arguments learns enough from them."""
@@ -30,21 +32,16 @@ async def guard(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Han
     except MCPError as error:
         data = error.error.data
         kept = data if data is None or len(str(data)) <= MAX_ERROR else None
-        raise MCPError(error.error.code, short(error.error.message), kept) from error
+        raise MCPError(error.error.code, truncate(error.error.message, MAX_ERROR), kept) from error
     except ValueError as error:
         if ctx.method != "prompts/get" or type(error) is not ValueError:
             raise
         # So the SDK refuses a prompt or its arguments; a client can act on it.
-        raise MCPError(INVALID_PARAMS, short(f"{error}{_wrong(error)}")) from None
+        raise MCPError(INVALID_PARAMS, truncate(f"{error}{_wrong(error)}", MAX_ERROR)) from None
     if isinstance(result, dict) and result.get("isError"):
         for part in _texts(result):
-            part["text"] = short(part["text"])
+            part["text"] = truncate(part["text"], MAX_ERROR)
     return result
-
-
-def short(text: str) -> str:
-    """Return a text cut to the length of an error."""
-    return text if len(text) <= MAX_ERROR else text[: MAX_ERROR - 1] + "…"
 
 
 def _wrong(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Serve MCP over HTTP: loopback, a bearer token, checked Host and Origin, small bodies."""
+"""MCP over HTTP: loopback, a bearer token, checked Host and Origin, small bodies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 from mcp_local.guard import log_plainly
 from mcp_local.mcp_server import create_server
-from mlx_preflight.errors import ResultError, UsageError
+from mlx_preflight.core.errors import ResultError, UsageError
+from mlx_preflight.core.workspace import Workspace
 
 MAX_BODY_BYTES = 1_048_576
 MIN_TOKEN = 16
@@ -27,16 +28,16 @@ MIN_TOKEN = 16
 _ANOTHER = "give another one, or delete the file: a new one is made then"
 
 MAX_SESSIONS = 256
-"""Sessions of 40 kB each; clients that leave without a word keep theirs for half an hour."""
+"""Sessions of 40 kB each; clients that leave without closing keep theirs for half an hour."""
 
-TOKEN_VARIABLE = "PREFLIGHT_MCP_TOKEN"  # noqa: S105  (the name of a variable)
+AUTH_VARIABLE = "PREFLIGHT_MCP_TOKEN"
 
 
 class OneToken:
-    """Accept one token, compared in constant time."""
+    """Verifier of one token, compared in constant time."""
 
     def __init__(self, token: str) -> None:
-        """Take the token."""
+        """Keep the token."""
         self._token = token
 
     async def verify_token(self, token: str) -> AccessToken | None:
@@ -56,10 +57,10 @@ def token(state: Path) -> tuple[str, str]:
         UsageError: The token that was given can be guessed, sent by no client, or read by others.
         ResultError: It can be neither read nor kept.
     """
-    given = os.environ.get(TOKEN_VARIABLE, "")
-    where = f"the variable {TOKEN_VARIABLE}"
+    given = os.environ.get(AUTH_VARIABLE, "")
+    where = f"the variable {AUTH_VARIABLE}"
     if not given:
-        path = state / "mcp-token"
+        path = Workspace(state).mcp_token
         where = str(path)
         try:
             given = _kept(path)
@@ -102,7 +103,7 @@ def serve(
         UsageError: Another address than loopback without such a list.
     """
     log_plainly()
-    server = secured(projects, host, port, secret)
+    server = secured_server(projects, host, port, secret)
     # A shell in the background hands on that Ctrl-C is ignored; runs are stopped by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     server.run(
@@ -115,7 +116,7 @@ def serve(
     )
 
 
-def secured(projects: Sequence[Path], host: str, port: int, secret: str) -> MCPServer[Any]:
+def secured_server(projects: Sequence[Path], host: str, port: int, secret: str) -> MCPServer[Any]:
     """Return a server that wants the token."""
     address = f"http://{host}:{port}"
     return create_server(

@@ -1,7 +1,7 @@
-"""Follow one run that a server started, also from another server of the same project.
+"""One run that a server started, also seen from another server of the same project.
 
-What any server must know of a run lies beside its log: a server that was started anew, or that
-another agent uses, can poll and stop it too.
+What any server must know of a run is in a file beside its log: a server that was started again,
+or that another agent uses, can poll and stop it too.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from typing import Any
 
 import psutil
 
-from mcp_local.record_form import clean, valid_run_id
-from mlx_preflight import register
-from mlx_preflight.claim import Claim
-from mlx_preflight.errors import PreflightError, ResultError
-from mlx_preflight.isolate import redact
-from mlx_preflight.json_file import read_json, write_json
-from mlx_preflight.result import read_result
-from mlx_preflight.runner import RUN_ID_VARIABLE
+from mlx_preflight.core.errors import PreflightError, ResultError
+from mlx_preflight.core.file_lock import ProjectLock
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.result import read_result
+from mlx_preflight.core.text import one_line, redact
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.history.record_form import valid_run_id
+from mlx_preflight.plan import register
+from mlx_preflight.run.context import RUN_ID_VARIABLE
 
 _STEPS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 """What a cancelled run is sent, and how long it may take: nox ends its children on the first."""
 
 KEPT = 50
-"""Runs of a project whose output is kept; the memory of runs keeps what they showed."""
+"""Runs of a project whose output is kept; the run history keeps their results."""
 
 _TAIL_LINES, _TAIL_BYTES = 20, 16_384
 
 
 def folder(project: Path) -> Path:
-    """Return where the logs of a project's runs lie, and what is known of them."""
-    return project / ".preflight" / "agent-runs"
+    """Return the folder of the logs of a project's runs, and of what is known of them."""
+    return Workspace.of(project).agent_runs
 
 
-def forget(project: Path) -> None:
+def prune_logs(project: Path) -> None:
     """Remove what is kept of all but the last runs; run ids sort by time.
 
     Raises:
@@ -55,13 +56,13 @@ def forget(project: Path) -> None:
 
 @dataclass(slots=True)
 class Job:
-    """Hold one started run.
+    """One started run.
 
     Attributes:
         target: Session or group.
         planned: Sessions that it will run.
         process: What runs it: a child, or another server's; None when it is gone.
-        claim: Held by the server that started it; None in any other.
+        lock: Held by the server that started it; None in any other.
         began: Seconds since the epoch.
         cancelled: Whether somebody asked it to stop.
     """
@@ -71,7 +72,7 @@ class Job:
     target: str
     planned: tuple[str, ...]
     process: subprocess.Popen[bytes] | psutil.Process | None
-    claim: Claim | None
+    lock: ProjectLock | None
     began: float
     cancelled: bool = False
     ended: float | None = None
@@ -94,7 +95,7 @@ class Job:
             ended, code = known["ended"], known["exit_code"]
             process = _process(int(known["pid"]), run_id) if ended is None else None
             return cls(
-                *(run_id, project, clean(known["target"], 128), planned, process, None),
+                *(run_id, project, one_line(known["target"], 128), planned, process, None),
                 began=float(known["began"]),
                 cancelled=known["cancelled"] is True,
                 ended=None if ended is None else float(ended),
@@ -116,13 +117,13 @@ class Job:
         write_json(self.log.with_suffix(".json"), document)
 
     def running(self) -> bool:
-        """Return whether it still runs; the server that started it lets the project go then."""
+        """Return whether it still runs; the server that started it releases the project then."""
         with self._guard:
-            if self.claim is None:
+            if self.lock is None:
                 return self._lives()
             if self.ended is None and not self._lives():
                 self.ended = time.time()
-                self.claim.release()
+                self.lock.release()
                 # Without a file other servers see the end by the process.
                 with contextlib.suppress(PreflightError):
                     # Another server may have been asked to stop it.
@@ -147,7 +148,7 @@ class Job:
         done: dict[str, str] = {}
         for name in self.planned:
             with contextlib.suppress(PreflightError):
-                found = read_result(self.project / ".preflight" / "results" / f"{name}.json")
+                found = read_result(Workspace.of(self.project).result(name))
                 if found.run_id == self.run_id:
                     done[name] = found.status.value
         return {
@@ -166,7 +167,7 @@ class Job:
         if running:
             return time.time()
         try:
-            # Nobody saw the end of a run whose server was killed; its last words are near it.
+            # Nobody saw the end of a run whose server was killed; its last output is near it.
             return self.ended or self.log.stat().st_mtime
         except OSError:
             return self.began
@@ -180,7 +181,7 @@ class Job:
                 text = stream.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return [clean(redact(line), 300) for line in text.splitlines()[-_TAIL_LINES:]]
+        return [one_line(redact(line), 300) for line in text.splitlines()[-_TAIL_LINES:]]
 
     def cancel(self) -> None:
         """Stop the run and everything that it started; one that ended is left as it is."""
@@ -207,7 +208,7 @@ class Job:
 
 
 def _process(pid: int, run_id: str) -> psutil.Process | None:
-    """Return the process of a run; a number that was given away since is another's."""
+    """Return the process of a run; an id that was reused since is another's."""
     with contextlib.suppress(psutil.Error):
         found = psutil.Process(pid)
         if found.environ().get(RUN_ID_VARIABLE) == run_id:

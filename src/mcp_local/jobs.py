@@ -1,4 +1,4 @@
-"""Run sessions of the plan in the background for agents: start, poll, cancel, never two at once.
+"""Runs of the plan in the background for agents: start, poll, cancel, never two at once.
 
 A client chooses a session, check or group of the register and a project that the server was
 started for; no argument of a client's own reaches a process, and no shell is involved.
@@ -8,36 +8,60 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
-import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mcp_local.job import Job, folder, forget
-from mlx_preflight import plan, project_table, register, start
-from mlx_preflight.claim import Claim
-from mlx_preflight.errors import PreflightError, UsageError
-from mlx_preflight.isolate import child_environment, kill_group
-from mlx_preflight.json_file import read_json
-from mlx_preflight.runner import RUN_ID_VARIABLE, new_run_id
+from mcp_local.job import Job, folder, prune_logs
+from mlx_preflight.core.child import child_environment, kill_group
+from mlx_preflight.core.errors import PreflightError, UsageError
+from mlx_preflight.core.file_lock import ProjectLock
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.plan import register, spec
+from mlx_preflight.plan import settings as project_table
+from mlx_preflight.plan.options import RunOptions
+from mlx_preflight.run import context, start
+from mlx_preflight.run.context import RUN_ID_VARIABLE, new_run_id
+
+WITH_REHEARSAL, WITHOUT = "run", "qualify"
+"""Group of the sessions that judge a training run."""
 
 MAX_JOBS = 2
 """Runs of different projects side by side; each is heavy."""
 
 
 class BusyError(UsageError):
-    """Report that a project is already being run, and by which run."""
+    """Project that is already being run, and by which run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _RunCommand:
+    """Run that is to be started.
+
+    Attributes:
+        target: Group, session or check that was asked for.
+        planned: Ids of the sessions that belong to it.
+        command: What starts it.
+    """
+
+    run_id: str
+    project: Path
+    target: str
+    planned: tuple[str, ...]
+    command: list[str]
 
 
 class Jobs:
-    """Hold the runs that this server started, one for each project at a time."""
+    """Runs that this server started, one for each project at a time."""
 
     def __init__(self, projects: tuple[Path, ...]) -> None:
-        """Take the projects that may be run."""
+        """Keep the projects that may be run."""
         self.projects = projects
         self._jobs: dict[str, Job] = {}
         self._guard = threading.Lock()
@@ -46,9 +70,7 @@ class Jobs:
         self,
         project: Path,
         target: str,
-        *,
-        profile: str | None = None,
-        budget_gb: float | None = None,
+        options: RunOptions | None = None,
     ) -> Job:
         """Start a group, a session or the session of a check, and return at once.
 
@@ -58,19 +80,57 @@ class Jobs:
             PreflightError: The run cannot be started.
         """
         planned, command = self._command(project, target)
-        settings = project_table.load_settings(project)
-        plan.choose(settings, profile=profile, budget_gb=budget_gb)
-        options = ["--profile", profile] if profile else []
-        options += ["--budget-gb", repr(float(budget_gb))] if budget_gb else []
-        state = project / ".preflight"
+        group = target in spec.GROUPS
+        required = group or register.needs_project(register.find_session(target)[0])
+        settings = project_table.load_settings(project, required=required)
+        chosen = options or RunOptions()
+        context.choose(settings, **chosen.choice())
+        # The server itself may run within a run, whose id this one must not take.
+        run_id = new_run_id(inherit=False)
+        arguments = [*command, *chosen.arguments()]
+        return self._start(_RunCommand(run_id, project, target, planned, arguments))
+
+    def qualify(
+        self,
+        project: Path,
+        arguments: Sequence[str],
+        budget_gb: float | None,
+        *,
+        rehearse: bool = False,
+    ) -> Job:
+        """Start judging a training run, and return at once.
+
+        Args:
+            project: Folder that it would be started in; it need not be a project.
+            arguments: Arguments of mlx_lm.lora.
+            budget_gb: Memory budget; None where nobody asked.
+            rehearse: Whether slices of the model are trained, too.
+
+        Raises:
+            BusyError: The project is being run, by this server or another.
+            PreflightError: The run cannot be started.
+        """
+        group = WITH_REHEARSAL if rehearse else WITHOUT
+        run_id = new_run_id(inherit=False)
+        command = [sys.executable, "-m", "mlx_preflight", "qualify", f"--run-id={run_id}"]
+        command += [f"--budget-gb={budget_gb!r}"] if budget_gb else []
+        command += ["--rehearse"] if rehearse else []
+        planned = tuple(item.id for item in register.sessions(group))
+        command += ["--", *arguments]
+        return self._start(_RunCommand(run_id, project, group, planned, command))
+
+    def _start(self, run: _RunCommand) -> Job:
+        state = Workspace.of(run.project).folder
         with self._guard:
             if sum(job.running() for job in self._jobs.values()) >= MAX_JOBS:
-                raise BusyError(f"{MAX_JOBS} runs are at work; wait for one, or cancel it")
-            claim = self._claim(state)
+                raise BusyError(
+                    f"{MAX_JOBS} runs are already in progress; wait for one, or cancel it"
+                )
+            lock = self._acquire(state)
             try:
-                job = self._launch(project, target, planned, [*command, *options], claim)
+                job = _launch(run, lock)
             except BaseException:
-                claim.release()
+                lock.release()
                 raise
             self._jobs[job.run_id] = job
         return job
@@ -100,7 +160,7 @@ class Jobs:
             job.cancel()
 
     def _command(self, project: Path, target: str) -> tuple[tuple[str, ...], list[str]]:
-        if target in plan.GROUPS:
+        if target in spec.GROUPS:
             noxfile = project / "noxfile.py"
             if importlib.util.find_spec("nox") is None or not noxfile.is_file():
                 raise UsageError(
@@ -114,70 +174,53 @@ class Jobs:
         command = [sys.executable, "-m", "mlx_preflight", "check", session.id]
         return (session.id,), [*command, "--project", str(project)]
 
-    def _claim(self, state: Path) -> Claim:
+    def _acquire(self, state: Path) -> ProjectLock:
         state.mkdir(exist_ok=True)
-        other = start.at_work(state)
-        claim = Claim.take(state / "agent-run.lock")
-        if claim is None:
+        other = start.run_in_progress(state)
+        lock = ProjectLock.try_acquire(Workspace(state).agent_lock)
+        if lock is None:
             raise BusyError(f"busy, run {_holder(state)}: poll it until it ends, or cancel it")
         if other:
             # A person's own nox: no server can poll or stop it.
-            claim.release()
-            raise BusyError(f"busy, {other} was begun by nox; wait until it ends")
-        return claim
+            lock.release()
+            raise BusyError(f"busy, {other} was started by nox; wait until it ends")
+        return lock
 
-    def _launch(
-        self,
-        project: Path,
-        target: str,
-        planned: tuple[str, ...],
-        command: list[str],
-        claim: Claim,
-    ) -> Job:
-        state = project / ".preflight"
-        run_id = new_run_id() if RUN_ID_VARIABLE not in os.environ else _fresh()
-        (state / "agent-run.json").write_text(json.dumps({"run_id": run_id}), encoding="utf-8")
-        folder(project).mkdir(exist_ok=True)
-        forget(project)
-        log = folder(project) / f"{run_id}.log"
-        env = {
-            key: value
-            for key, value in child_environment().items()
-            if not key.startswith(("NOX_", "PREFLIGHT_"))
-        }
-        stream: IO[bytes]
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                command,
-                cwd=project,
-                env={**env, RUN_ID_VARIABLE: run_id},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                # A group of its own, so that cancelling reaches everything below it.
-                start_new_session=True,
-                pass_fds=claim.handed_on(),
-            )
-        job = Job(run_id, project, target, planned, process, claim, time.time())
-        try:
-            job.save()
-        except BaseException:
-            kill_group(process)
-            raise
-        return job
+
+def _launch(run: _RunCommand, lock: ProjectLock) -> Job:
+    write_json(Workspace.of(run.project).agent_run, {"run_id": run.run_id})
+    folder(run.project).mkdir(exist_ok=True)
+    prune_logs(run.project)
+    log = folder(run.project) / f"{run.run_id}.log"
+    env = {
+        key: value
+        for key, value in child_environment().items()
+        if not key.startswith(("NOX_", "PREFLIGHT_"))
+    }
+    stream: IO[bytes]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            run.command,
+            cwd=run.project,
+            env={**env, RUN_ID_VARIABLE: run.run_id},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            # A group of its own, so that cancelling reaches everything below it.
+            start_new_session=True,
+            pass_fds=lock.inheritable_fds(),
+        )
+    job = Job(run.run_id, run.project, run.target, run.planned, process, lock, time.time())
+    try:
+        job.save()
+    except BaseException:
+        kill_group(process)
+        raise
+    return job
 
 
 def _holder(state: Path) -> str:
     """Return the id of the run that holds a project."""
     with contextlib.suppress(PreflightError, TypeError, KeyError):
-        return str(read_json(state / "agent-run.json")["run_id"])[:128]
+        return str(read_json(Workspace(state).agent_run)["run_id"])[:128]
     return "of unknown id"
-
-
-def _fresh() -> str:
-    """Return a new id where the server itself runs within a run."""
-    given = os.environ.pop(RUN_ID_VARIABLE)
-    try:
-        return new_run_id()
-    finally:
-        os.environ[RUN_ID_VARIABLE] = given

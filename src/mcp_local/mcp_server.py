@@ -1,4 +1,4 @@
-"""Offer the plan to agents over MCP: run it, read it, and ask what earlier runs showed.
+"""MCP server of the plan: run it, read it, and search earlier runs.
 
 A tool returns typed data or a ToolError with the text that the command line would print. Long
 work is started and polled, never awaited: hosts give up a call after a minute.
@@ -19,11 +19,12 @@ from mcp.types import ToolAnnotations
 from mcp_local import prompts, resources
 from mcp_local.estimate_tools import EstimateTools
 from mcp_local.guard import guard
-from mcp_local.memory_manager import MemoryManager
-from mcp_local.memory_tools import MemoryTools
+from mcp_local.history_tools import HistoryTools
 from mcp_local.plan_tools import PlanTools
 from mcp_local.projects import Projects
+from mcp_local.training_tools import TrainingTools
 from mlx_preflight import __version__
+from mlx_preflight.history.memory_manager import MemoryManager
 
 READ = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITE = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
@@ -36,26 +37,28 @@ def create_server(
 
     Args:
         projects: Folders that clients may run and read; default: the current one.
-        memory: Memory of the first project; default: the one in its `.preflight`.
+        memory: Run history of the first project; default: the one in its `.preflight`.
         options: Passed on to `MCPServer`, such as its authentication.
 
     Raises:
         UsageError: A project is no folder.
     """
     served = Projects(tuple(projects) or (Path.cwd(),))
-    desk = Desk(
-        PlanTools(served),
+    plan = PlanTools(served)
+    tools = Tools(
+        plan,
         EstimateTools(served),
-        MemoryTools(served, memory),
+        HistoryTools(served, memory),
+        TrainingTools(served, plan.jobs),
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: MCPServer[Any]) -> Any:
         try:
-            yield desk
+            yield tools
         finally:
             # Nobody could poll or cancel what this server started.
-            desk.close()
+            tools.close()
 
     server: MCPServer[Any] = MCPServer(
         "mcp-local",
@@ -64,22 +67,23 @@ def create_server(
         instructions=prompts.INSTRUCTIONS,
         log_level="WARNING",
         lifespan=lifespan,
-        tools=[*_tools(desk)],
+        tools=[*_publish(tools)],
         middleware=[guard],
         **options,
     )
-    resources.attach(server, desk.plan, desk.runs)
+    resources.attach(server, tools.plan, tools.runs)
     prompts.attach(server)
     return server
 
 
 @dataclass(frozen=True)
-class Desk:
-    """Hold the tools of one server."""
+class Tools:
+    """Tools of one server."""
 
     plan: PlanTools
     estimates: EstimateTools
-    runs: MemoryTools
+    runs: HistoryTools
+    training: TrainingTools
 
     def close(self) -> None:
         """Stop what runs and release the indexes."""
@@ -87,15 +91,19 @@ class Desk:
         self.runs.close()
 
 
-def _tools(desk: Desk) -> Iterator[Tool]:
+def _publish(tools: Tools) -> Iterator[Tool]:
     """Yield the tools with closed schemas: a misspelt argument is refused, not ignored."""
-    plan, estimates, runs = desk.plan, desk.estimates, desk.runs
+    plan, estimates, runs = tools.plan, tools.estimates, tools.runs
+    training = tools.training
     reading: tuple[Callable[..., Any], ...] = (
         *(plan.list_plan, plan.poll_run, plan.read_report, plan.read_result, plan.explain_check),
         *(estimates.estimate_memory, runs.search_runs, runs.compare_runs),
         *(runs.measurement_history, runs.index_status),
     )
-    writing = (plan.start_run, plan.cancel_run, estimates.fit_settings, runs.record_note)
+    writing = (
+        *(plan.start_run, plan.cancel_run, estimates.fit_settings, runs.record_note),
+        *(training.qualify_run, training.check_data),
+    )
     for function, hints in (
         *((item, READ) for item in reading),
         *((item, WRITE) for item in writing),

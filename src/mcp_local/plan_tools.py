@@ -1,8 +1,7 @@
-"""Tools that run the plan and read what it left."""
+"""Tools that run the plan and read its results."""
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,20 +14,22 @@ from mcp_local import answers
 from mcp_local.arguments import PAGE, Budget, Name, Offset, Project, errors
 from mcp_local.jobs import Jobs
 from mcp_local.projects import Projects
-from mlx_preflight import plan, register
-from mlx_preflight.errors import NothingRanError, PreflightError
+from mlx_preflight.core.errors import NothingRanError, PreflightError
+from mlx_preflight.core.result import Status, read_result
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.plan import profiles, register, spec
+from mlx_preflight.plan.options import RunOptions
 from mlx_preflight.report import document as documents
-from mlx_preflight.result import Status, read_result
 
 MAX_WAIT_S = 50.0
 """Longest wait of one poll: TypeScript hosts give up after 60 s."""
 
 
 class PlanTools:
-    """Start, poll and cancel runs of the served projects; read reports and results."""
+    """Tools of runs, reports and results of the served projects."""
 
     def __init__(self, served: Projects) -> None:
-        """Take the projects; nothing runs yet."""
+        """Keep the projects; nothing runs yet."""
         self.served = served
         self.jobs = Jobs(served.folders)
 
@@ -42,14 +43,13 @@ class PlanTools:
                     tag=item.tag,
                     required=item.required,
                     checks=[
-                        answers.CheckRow(id=check.id, title=check.title, blocked=check.blocked)
-                        for check in item.checks
+                        answers.CheckRow(id=check.id, title=check.title) for check in item.checks
                     ],
                 )
                 for item in register.SESSIONS
             ],
-            groups={name: [s.id for s in register.sessions(name)] for name in plan.GROUPS},
-            profiles={name: profile.title for name, profile in plan.PROFILES.items()},
+            groups={name: [s.id for s in register.sessions(name)] for name in spec.GROUPS},
+            profiles={name: profile.title for name, profile in profiles.PROFILES.items()},
             projects=[str(path) for path in self.served.folders],
         )
 
@@ -67,10 +67,8 @@ class PlanTools:
         """
         with errors():
             folder = self.served.find(project)
-            start = functools.partial(
-                self.jobs.start, folder, target, profile=profile or None, budget_gb=budget_gb
-            )
-            job = await anyio.to_thread.run_sync(start)
+            options = RunOptions(profile=profile or None, budget_gb=budget_gb)
+            job = await anyio.to_thread.run_sync(self.jobs.start, folder, target, options)
             return answers.RunState(**job.describe())
 
     async def poll_run(
@@ -79,7 +77,7 @@ class PlanTools:
         ctx: Context,
         wait_s: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = 0.0,
     ) -> answers.RunState:
-        """Say how far a started run is; with wait_s, wait so long for its end first.
+        """Return the progress of a started run; with wait_s, wait so long for its end first.
 
         Also of runs that another server of the project started: `exit_code` is null where
         nobody saw the end.
@@ -127,8 +125,7 @@ class PlanTools:
         """Read one session's latest result file, without the places in the code."""
         with errors():
             found, _ = register.find_session(session)
-            folder = self.served.find(project) / ".preflight" / "results"
-            path = folder / f"{found.id}.json"
+            path = Workspace.of(self.served.find(project)).result(found.id)
             if not path.exists():
                 raise NothingRanError(f"{path}: no result yet", hint=f"start_run target={found.id}")
             document = read_result(path).to_json()
@@ -146,15 +143,15 @@ class PlanTools:
                 ids = ", ".join(item.id for item in session.checks)
                 raise ToolError(f"{check} is a session; name one of its checks: {ids}")
             row: dict[str, Any] = {}
-            seen = single.blocked or f"nothing that is kept says how {single.id} ended"
+            seen = f"nothing that is kept says how {single.id} ended"
             folder = self.served.find(project)
             try:
                 row = self._latest(folder, session.id, single.id)
             except PreflightError as error:
                 # What a check proves is known without a result.
-                seen = single.blocked or str(error)
+                seen = str(error)
             rerun = f"start_run target={session.id}"
-            remedy = single.remedy if row or single.blocked else f"run it: {rerun}"
+            remedy = (single.remedy if row else "") or f"run it: {rerun}"
             if row.get("status") == Status.PASS:
                 remedy = "nothing: it passed"
             return answers.Explanation(
@@ -175,7 +172,7 @@ class PlanTools:
 
         A session that was started alone leaves a result and no report.
         """
-        path = folder / ".preflight" / "results" / f"{session}.json"
+        path = Workspace.of(folder).result(session)
         if path.exists():
             document = read_result(path).to_json()
             rows = document["checks"]
@@ -191,7 +188,7 @@ class PlanTools:
         Raises:
             PreflightError: There is none, or it is damaged.
         """
-        return documents.read(folder / ".preflight" / "report.json")
+        return documents.read(Workspace.of(folder).report)
 
 
 def _row(row: dict[str, Any]) -> answers.ReportRow:

@@ -1,13 +1,18 @@
-"""Prove in a process of its own that one part works: `python -m mcp_local.probe server`."""
+"""Probes of one part each, in a process of their own: `python -m mcp_local.probe server`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from mcp_local.memory_manager import MemoryManager
+from mlx_preflight.history.filters import Filter, ranges
+from mlx_preflight.plan import register
 
 REPORT: dict[str, Any] = {
     "run_id": "probe",
@@ -23,8 +28,8 @@ REPORT: dict[str, Any] = {
     "git": {},
     "rows": [
         {
-            "id": "GATE1",
-            "session": "gate1-format",
+            "id": register.GATE1,
+            "session": register.GATE1_FORMAT,
             "title": "formatted",
             "status": "FAIL",
             "evidence": "static",
@@ -39,34 +44,30 @@ REPORT: dict[str, Any] = {
 
 def server() -> dict[str, Any]:
     """Create a server, connect a client in memory, and count the tools."""
-    import anyio  # noqa: PLC0415
-    from mcp import Client  # noqa: PLC0415
+    from mcp import Client  # noqa: PLC0415  (each probe needs its own part only)
 
-    from mcp_local.mcp_server import create_server  # noqa: PLC0415
+    from mcp_local.mcp_server import create_server  # noqa: PLC0415  (likewise)
 
     async def ask() -> int:
         with tempfile.TemporaryDirectory() as folder:
             async with Client(create_server([Path(folder)])) as client:
                 return len((await client.list_tools()).tools)
 
-    return {"tools": anyio.run(ask)}
+    return {"tools": asyncio.run(ask())}
 
 
 def memory() -> dict[str, Any]:
-    """Remember a run, read it back from the disk, and find it by a range."""
-    from mcp_local.filters import Filter, ranges  # noqa: PLC0415
-    from mcp_local.memory_manager import MemoryManager  # noqa: PLC0415
-
+    """Record a run, read it back from the disk, and find it by a range."""
     with tempfile.TemporaryDirectory() as folder:
         MemoryManager(Path(folder)).record(REPORT)
         again = MemoryManager(Path(folder))
-        wanted = Filter(check="GATE1", ranges=ranges(["files_examined >= 3"]))
+        wanted = Filter(check=register.GATE1, ranges=ranges(["files_examined >= 3"]))
         return {"records": len(again.heads(wanted)), "verdict": again.get("probe")["verdict"]}
 
 
 def index() -> dict[str, Any]:
-    """Index two texts on disk, open the index anew, and find the right one."""
-    from mcp_local.qdrant_manager import QdrantManager  # noqa: PLC0415
+    """Index two texts on disk, open the index again, and find the right one."""
+    from mcp_local.qdrant_manager import QdrantManager  # noqa: PLC0415  (likewise)
 
     texts = {"a": "out of memory while training", "b": "one file would be reformatted"}
     with tempfile.TemporaryDirectory() as folder:

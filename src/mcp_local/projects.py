@@ -1,18 +1,19 @@
-"""Confine clients to the projects that the server was started for, and to paths within them."""
+"""Projects that the server was started for; clients are confined to paths within them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from mlx_preflight.errors import UsageError
+from mlx_preflight.core.errors import UsageError
 
 _HUB = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_MAX_PATH = 1000
 
 
 class Projects:
-    """Hold the projects of a server; the first is the default."""
+    """Projects of a server; the first is the default."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         """Resolve the folders.
@@ -58,14 +59,38 @@ class Projects:
             raise UsageError(f"model {name[:200]!r}: neither a known name nor a path in {project}")
         return str(path)
 
+    def data(self, name: str, project: Path) -> str:
+        """Return training data that may be looked at: a hub id, or a folder in the project.
+
+        Raises:
+            UsageError: It is a path outside the project, or not there.
+        """
+        if _HUB.fullmatch(name) and ".." not in name and not (project / name).exists():
+            return name
+        path = self.inside(project, name)
+        if not path.is_dir():
+            raise UsageError(f"data {name[:200]!r}: neither a hub id nor a folder in {project}")
+        return str(path)
+
+    def file(self, name: str, project: Path) -> str:
+        """Return a file of the project, by its path below it.
+
+        Raises:
+            UsageError: It is outside the project, or no file.
+        """
+        path = self.inside(project, name)
+        if not path.is_file():
+            raise UsageError(f"{name[:200]!r}: no file in {project}")
+        return str(path.relative_to(project))
+
     def inside(self, project: Path, name: str) -> Path:
         """Return a path below a project.
 
         Raises:
             UsageError: It leads out of it, also through a link.
         """
-        if "\0" in name or len(name) > 1000:  # noqa: PLR2004  (no path is so long)
-            raise UsageError("a path with a NUL, or over 1000 characters")
+        if "\0" in name or len(name) > _MAX_PATH:
+            raise UsageError(f"a path with a NUL, or over {_MAX_PATH} characters")
         path = (project / name).resolve()
         if not path.is_relative_to(project):
             raise UsageError(f"{name[:200]!r} leads out of {project}")

@@ -1,4 +1,4 @@
-"""Serve MCP over stdio, and go away when the host died: orphans are the loudest complaint."""
+"""MCP over stdio; the server ends when its host died, so that no orphan stays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from typing import BinaryIO
 
 from pydantic_core import from_json
 
-from mcp_local.guard import log_plainly, short
+from mcp_local.guard import MAX_ERROR, log_plainly
 from mcp_local.mcp_server import create_server
+from mlx_preflight.core.json_file import parse_json
+from mlx_preflight.core.text import truncate
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,9 +50,9 @@ def serve(projects: Sequence[Path]) -> None:
 
 
 def readable(line: bytes) -> bytes:
-    """Return a message so that the SDK can read it, or nothing and a word in the log.
+    """Return a message that the SDK can read; else log why it is dropped and return nothing.
 
-    The SDK drops what it cannot read without a word, and the client waits. Half of an emoji
+    The SDK drops what it cannot read in silence, and the client waits. Half of an emoji
     (a lone surrogate, left where a client cut a text) is such a thing; it becomes `?`.
     """
     if not line.strip():
@@ -58,19 +60,22 @@ def readable(line: bytes) -> bytes:
     try:
         from_json(line)
     except ValueError as error:
-        return _mended(line, error)
+        return _repaired(line, error)
     return line
 
 
-def _mended(line: bytes, why: ValueError) -> bytes:
+def _repaired(line: bytes, why: ValueError) -> bytes:
     try:
-        found = json.loads(line.decode("utf-8", "replace"))
-        mended = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        from_json(mended)
-    except (ValueError, RecursionError):
-        _LOG.warning("a message that cannot be read stays without an answer: %s", short(str(why)))
+        found = parse_json(line.decode("utf-8", "replace"))
+        repaired = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        from_json(repaired)
+    except ValueError:
+        _LOG.warning(
+            "a message that cannot be read stays without an answer: %s",
+            truncate(str(why), MAX_ERROR),
+        )
         return b""
-    return mended
+    return repaired
 
 
 def _read_carefully() -> int:

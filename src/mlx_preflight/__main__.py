@@ -1,4 +1,4 @@
-"""Start the command line: `mlx-preflight` and `python -m mlx_preflight`."""
+"""Entry point of `mlx-preflight` and `python -m mlx_preflight`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from mlx_preflight.errors import PreflightError, harmless
+from mlx_preflight.core.errors import ExitCode, PreflightError
+from mlx_preflight.core.text import strip_control
 
 
 def main() -> None:
@@ -18,17 +19,19 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from mlx_preflight.cli import app  # noqa: PLC0415  (Ctrl-C while importing ends cleanly)
+        from mlx_preflight.cli.app import (  # noqa: PLC0415  (Ctrl-C while importing ends cleanly)
+            app,
+        )
 
         code = app(standalone_mode=False)
     except PreflightError as error:
-        print(f"error: {harmless(str(error))}", file=sys.stderr)
+        print(f"error: {strip_control(str(error))}", file=sys.stderr)
         if error.hint:
-            print(f"  try: {harmless(error.hint)}", file=sys.stderr)
+            print(f"  try: {strip_control(error.hint)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted; the results written so far are kept", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
         if (code := _usage_exit(error)) is None:
             raise
@@ -36,11 +39,11 @@ def main() -> None:
 
 
 def _usage_exit(error: Exception) -> int | None:
-    """Show a usage error as the command line's library words it; None for any other."""
+    """Show a usage error in Typer's own words and return its exit code; None for any other."""
     show = getattr(error, "show", None)
     code = getattr(error, "exit_code", None)
     if type(error).__name__ == "Abort":
-        return 130
+        return ExitCode.INTERRUPTED
     if show is None or not isinstance(code, int):
         return None
     show()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mlx_preflight.criteria import guide, structure
-from mlx_preflight.criteria.shell_commands import in_block
+from mlx_preflight.criteria import guide
+from mlx_preflight.criteria.markdown.commands import in_block
+from mlx_preflight.criteria.markdown.document import read_document
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ PRINTS = {
 
 def blocks(*infos: str) -> list[str]:
     """Return the distinct commands of the guide's blocks that are marked in one of these ways."""
-    document = structure.read(ROOT / guide.PATH)
+    document = read_document(ROOT / guide.PATH)
     found = [
         command
         for section in document.root.walk()
@@ -82,7 +83,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_block_is_run_or_left_out_for_a_reason() -> None:
     """No command of the guide escapes the test below unnoticed."""
-    document = structure.read(ROOT / guide.PATH)
+    document = read_document(ROOT / guide.PATH)
     infos = {code.info for section in document.root.walk() for code in section.codes}
     assert infos == {"bash", "bash uv", "bash macos", "bash manual", "bash linux manual"}
     assert set(blocks("bash manual", "bash linux manual")) == LEFT_OUT

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight.claim import Claim
+from mlx_preflight.adopt.baselines import HARNESS
+from mlx_preflight.core.file_lock import ProjectLock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -131,32 +132,16 @@ def statuses(project: Path) -> dict[str, str]:
 
 def test_every_session_of_the_plan_is_a_nox_session(project: Path) -> None:
     """The register and `nox --list --json` name the same sessions, bare nox only the plan."""
-    from mlx_preflight import plan, register
+    from mlx_preflight.plan import register, spec
 
     listed = json.loads(nox(project, "--list", "--json", "-t", "gates").stdout)
     assert [row["session"] for row in listed] == [
         item.id for item in register.SESSIONS if item.tag == "gates"
     ]
     text = nox(project, "--list").stdout
-    for name in [item.id for item in register.SESSIONS] + [*plan.GROUPS, "summary", "merge"]:
+    for name in [item.id for item in register.SESSIONS] + [*spec.GROUPS, "summary", "merge"]:
         assert name in text
     assert "* preflight" in text
-
-
-def test_compiled_code_is_kept_beside_the_venvs_where_it_may_not_lie_in_the_tree(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every process would compile everything else; the tree stays as clean as was asked."""
-    project = make(tmp_path)
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
-    text = (project / "noxfile.py").read_text()
-    shown = "import os\n\nprint('KEPT', os.environ.get('PYTHONPYCACHEPREFIX'))\n"
-    unset = "print('UNSET', 'PYTHONDONTWRITEBYTECODE' not in os.environ)\n"
-    (project / "noxfile.py").write_text(f"{text}\n{shown}{unset}")
-    seen = nox(project, "--list").stdout
-    assert f"KEPT {project / '.nox' / 'pycache'}" in seen
-    assert "UNSET True" in seen
 
 
 @pytest.mark.slow
@@ -182,7 +167,7 @@ def test_gates_run_all_and_write_the_report_after_a_failure(project: Path) -> No
 @pytest.mark.slow
 def test_the_results_of_jobs_are_merged_as_ci_does(project: Path, tmp_path: Path) -> None:
     """The commands of the workflow: a result of one job, judged elsewhere by the planned list."""
-    from mlx_preflight import register
+    from mlx_preflight.plan import register
 
     run = {"PREFLIGHT_RUN_ID": "ci-1-1"}
     assert nox(project, "-s", "gate1-format", **run).returncode == 0
@@ -198,7 +183,7 @@ def test_the_results_of_jobs_are_merged_as_ci_does(project: Path, tmp_path: Path
     assert seen["GATE1"] == "PASS"
     assert {seen[f"GATE{n}"] for n in range(2, 9)} == {"ERROR"}
     shown = subprocess.run(
-        [project / ".nox/merge/bin/python", "-m", "mlx_preflight", "report", "--format", "summary"],
+        [project / HARNESS, "-m", "mlx_preflight", "report", "--format", "summary"],
         cwd=project,
         capture_output=True,
         text=True,
@@ -291,7 +276,7 @@ def test_an_odd_pyproject_is_one_message(tmp_path: Path, old: str, new: str, sai
 
 def all_off(folder: Path) -> Path:
     """Return a sample project whose gates are all off: a run of them begins and ends at once."""
-    from mlx_preflight import register
+    from mlx_preflight.plan import register
 
     project = make(folder)
     off = "".join(f'{item.id} = "not here"\n' for item in register.sessions("gates"))
@@ -313,12 +298,12 @@ def test_a_run_that_never_ends_leaves_no_older_verdict(tmp_path: Path) -> None:
 def test_a_second_run_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
     """Two runs at a time would judge each other's results."""
     project = all_off(tmp_path)
-    claim = Claim.take(project / ".preflight" / "run.lock")
+    claim = ProjectLock.try_acquire(project / ".preflight" / "run.lock")
     assert claim is not None
     done = nox(project, "-s", "gates")
     claim.release()
     assert done.returncode != 0
-    assert "at work here; wait until it ends" in done.stdout + done.stderr
+    assert "already in progress in this project; wait until it ends" in done.stdout + done.stderr
     assert (project / ".preflight" / "report.json").is_file()
     assert not (project / ".preflight" / "run.json").exists()
 
@@ -398,7 +383,7 @@ def test_a_signal_for_nox_alone_ends_everything_that_it_started(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """A CI runner signals one process; the sessions of a group must not live on without it."""
-    from mlx_preflight import register
+    from mlx_preflight.plan import register
 
     project = make(tmp_path)
     marker = waiting(project)

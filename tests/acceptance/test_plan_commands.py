@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.slow
 
@@ -29,27 +30,15 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "row", TABLE, ids=[f"{n:02}-{row['row'].replace(' ', '_')}" for n, row in enumerate(TABLE)]
 )
-def test_the_command_works_as_typed(row: dict[str, Any], scratch: Path) -> None:
+def test_the_command_works_as_typed(
+    row: dict[str, Any],
+    scratch: Path,
+    type_command: Callable[[str, Path, Path], subprocess.CompletedProcess[str]],
+) -> None:
     """A command of the plan, or its nearest honest form, prints what the plan reads from it."""
     if "works" in row:
         assert len(row["reason"].split()) > 5, "a command that cannot hold needs a reason"
-    drop = ("NOX_", "PREFLIGHT_", "COV_CORE", "COVERAGE_")
-    env = {key: value for key, value in os.environ.items() if not key.startswith(drop)}
-    env |= {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",
-        "TMP": str(scratch),
-        "COVERAGE_FILE": str(scratch / "coverage"),
-        "PYTHONWARNINGS": "ignore",
-    }
-    done = subprocess.run(
-        ["bash", "-c", row.get("works", row["run"])],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = type_command(row.get("works", row["run"]), ROOT, scratch)
     output = done.stdout + done.stderr
     assert re.search(row["want"], output, re.MULTILINE), output[-3000:]
     assert "Traceback" not in output

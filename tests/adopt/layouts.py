@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gates import osv, sample
+from tests.gates import osv, sample
 
 if TYPE_CHECKING:
     from pathlib import Path

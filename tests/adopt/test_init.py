@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adopt.layouts import LAYOUTS, Layout, faults
-from gates import sample
 from typer.testing import CliRunner, Result
 
-from mlx_preflight import project_table, register
 from mlx_preflight.adopt import proposal, survey
-from mlx_preflight.cli import app
-from mlx_preflight.errors import UsageError
-from mlx_preflight.result import Status
+from mlx_preflight.cli.app import app
+from mlx_preflight.core.errors import UsageError
+from mlx_preflight.core.result import Status
+from mlx_preflight.plan import register
+from mlx_preflight.plan import settings as project_table
+from tests.adopt.layouts import LAYOUTS, Layout, faults
+from tests.gates import sample
 
 GATES = [session.id for session in register.sessions("gates")]
 by_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda item: item.name)
@@ -105,7 +106,7 @@ def test_a_file_that_cannot_be_added_to_is_named(tmp_path: Path) -> None:
     project = LAYOUTS[1].write(tmp_path)
     (project / ".gitignore").write_bytes(b"caf\xe9\n")
     with pytest.raises(UsageError, match=r"\.gitignore: cannot be read"):
-        list(proposal.changes(project, survey.look(project)))
+        list(proposal.changes(project, survey.survey_project(project)))
     assert not (project / "noxfile.py").exists()
 
 
@@ -143,9 +144,9 @@ def test_what_is_no_project_is_refused(tmp_path: Path, files: dict[str, str], wo
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=words):
-        survey.look(tmp_path)
+        survey.survey_project(tmp_path)
     with pytest.raises(UsageError, match="not a folder"):
-        survey.look(tmp_path / "no-such")
+        survey.survey_project(tmp_path / "no-such")
 
 
 def test_a_project_that_trains_gets_the_whole_plan(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_project_that_trains_gets_the_whole_plan(tmp_path: Path) -> None:
         '[project]\nname = "tuner"\ndependencies = ["mlx-lm>=0.32"]\n'
     )
     (tmp_path / "tuner.py").touch()
-    assert survey.look(tmp_path).group == "preflight"
+    assert survey.survey_project(tmp_path).group == "preflight"
 
 
 def test_the_table_is_valid_for_every_survey(tmp_path: Path) -> None:
@@ -184,7 +185,9 @@ def red(project: Path, off: frozenset[str]) -> dict[str, str]:
 
 @pytest.mark.slow
 @by_layout
-def test_each_fault_is_caught_by_exactly_its_gate(tmp_path: Path, layout: Layout) -> None:
+def test_each_fault_is_caught_by_exactly_its_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
     """On every layout: a clean project is green, and one fault turns one gate red."""
     planted = faults(layout)
     projects = {}
@@ -195,6 +198,8 @@ def test_each_fault_is_caught_by_exactly_its_gate(tmp_path: Path, layout: Layout
             (projects[name] / path).parent.mkdir(parents=True, exist_ok=True)
             with (projects[name] / path).open("a", encoding="utf-8") as stream:
                 stream.write(text)
+    # What the layouts declare is there, as nox would have installed it.
+    sample.installed_here(monkeypatch, projects["clean"] / "site")
     with ThreadPoolExecutor(max_workers=2) as pool:
         seen = pool.map(lambda project: red(project, layout.off), projects.values())
         found = dict(zip(projects, seen, strict=True))

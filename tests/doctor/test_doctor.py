@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlx_preflight.doctor import Finding, Patient, Severity, answers, diagnose, download, memory
-from mlx_preflight.model.location import EMBEDDED_FOLDER
-from mlx_preflight.result import CheckResult, Evidence, SessionResult, Status, write_result
+from mlx_preflight.core.result import CheckResult, Evidence, SessionResult, Status, write_result
+from mlx_preflight.doctor import (
+    DoctorTarget,
+    Finding,
+    Severity,
+    answers,
+    diagnose,
+    download,
+    memory,
+)
+from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,14 +72,14 @@ def test_each_refusal_of_the_hub_names_its_own_fix(
 ) -> None:
     """401, 403, 404, 429 and 500 are five problems with five different fixes."""
     hub["status"] = status
-    finding = hub_finding(download.examine(MODEL, 2.0))
+    finding = hub_finding(download.check(MODEL, 2.0))
     assert finding.severity is Severity.PROBLEM
     assert word in finding.fix
 
 
 def test_a_reachable_hub_and_an_absent_model_are_told_apart(hub: dict[str, int]) -> None:
     """The hub answers, the model is not cached, and the fix is the exact command."""
-    found = download.examine(MODEL, 2.0)
+    found = download.check(MODEL, 2.0)
     assert hub_finding(found).severity is Severity.GOOD
     cached = next(item for item in found if "cache" in item.saw)
     assert cached.severity is Severity.PROBLEM
@@ -88,10 +96,10 @@ def test_the_disk_is_compared_with_the_models_own_size(
     """15.2 GB do not go on 15 GB; a model of unknown size is no reason to say that it fits."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
     target = "Qwen/Qwen2.5-Coder-7B-Instruct"
-    disk = next(item for item in download.examine(target, 2.0) if "free at" in item.saw)
+    disk = next(item for item in download.check(target, 2.0) if "free at" in item.saw)
     assert (disk.severity, word in disk.fix) == (severity, True)
-    assert "15.2 GB" in disk.why
-    other = next(item for item in download.examine(MODEL, 2.0) if "free at" in item.saw)
+    assert "15.23 GB" in disk.why
+    other = next(item for item in download.check(MODEL, 2.0) if "free at" in item.saw)
     assert other.severity is Severity.NOTE
 
 
@@ -105,9 +113,9 @@ def test_a_partial_snapshot_is_not_called_cached(
     shutil.copytree(EMBEDDED_FOLDER, folder)
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text("c" * 40)
-    assert download.examine(MODEL, 2.0)[0].severity is Severity.GOOD
+    assert download.check(MODEL, 2.0)[0].severity is Severity.GOOD
     (folder / lost).unlink()
-    found = download.examine(MODEL, 2.0)[0]
+    found = download.check(MODEL, 2.0)[0]
     assert found.severity is Severity.PROBLEM
     assert "only in part" in found.saw
     assert found.fix == f"mlx-preflight download {MODEL}"
@@ -117,13 +125,13 @@ def test_an_unreachable_hub_is_a_problem_not_an_exception(monkeypatch: pytest.Mo
     """A refused connection is a finding, quickly."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    assert hub_finding(download.examine(MODEL, 2.0)).severity is Severity.PROBLEM
+    assert hub_finding(download.check(MODEL, 2.0)).severity is Severity.PROBLEM
 
 
 def test_the_token_is_never_shown(hub: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A token in the environment is reported as present and printed nowhere."""
     monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
-    found = download.examine(MODEL, 2.0)
+    found = download.check(MODEL, 2.0)
     assert any("token is present" in item.saw for item in found)
     assert "secretsecret" not in repr(found)
 
@@ -137,13 +145,13 @@ def broken(tmp_path: Path) -> Path:
 
 def problems(folder: Path) -> str:
     """Return what the examination of the answers calls a problem."""
-    found = answers.examine(str(folder))
+    found = answers.check(str(folder))
     return " ".join(item.saw for item in found if item.severity is Severity.PROBLEM)
 
 
 def test_the_embedded_model_has_no_cause_of_gibberish() -> None:
     """Nothing in the shipped checkpoint is called a problem."""
-    assert not [f for f in answers.examine("embedded") if f.severity is not Severity.GOOD]
+    assert not [f for f in answers.check("embedded") if f.severity is not Severity.GOOD]
 
 
 def test_a_missing_template_is_named(tmp_path: Path) -> None:
@@ -189,17 +197,17 @@ def test_the_last_memory_measurement_is_read(
     check = CheckResult("AC6.7", "within", status, Evidence.EMBEDDED, "0.1 GB of 16 GB")
     result = SessionResult("ac6-memory", "AC6", (check,), "r", "2026-01-01", 1.0, "embedded")
     write_result(tmp_path / "results", result)
-    assert memory.examine(10**9, tmp_path)[1].severity is severity
+    assert memory.check(10**9, tmp_path)[1].severity is severity
 
 
 def test_no_measurement_is_unknown(tmp_path: Path) -> None:
     """Without AC6's result the doctor says that it does not know."""
-    assert memory.examine(10**9, tmp_path)[1].severity is Severity.UNKNOWN
+    assert memory.check(10**9, tmp_path)[1].severity is Severity.UNKNOWN
 
 
 def test_a_budget_over_the_machine_is_a_problem(tmp_path: Path) -> None:
     """A petabyte does not fit."""
-    assert memory.examine(10**15, tmp_path)[0].severity is Severity.PROBLEM
+    assert memory.check(10**15, tmp_path)[0].severity is Severity.PROBLEM
 
 
 @pytest.mark.slow
@@ -208,7 +216,7 @@ def test_a_low_limit_of_open_files_is_a_problem() -> None:
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (512, 1024));"
         "from mlx_preflight.doctor import stack;"
-        "print([f.saw for f in stack.examine() if f.severity == 'problem'])"
+        "print([f.saw for f in stack.check() if f.severity == 'problem'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
@@ -220,7 +228,7 @@ def test_a_low_limit_of_open_files_is_a_problem() -> None:
 @pytest.mark.slow
 def test_the_whole_diagnosis_covers_every_topic(tmp_path: Path) -> None:
     """All five topics are in the diagnosis, problems first, each non-good one with a fix."""
-    found = diagnose(Patient("embedded", 16 * 10**9, tmp_path))
+    found = diagnose(DoctorTarget("embedded", 16 * 10**9, tmp_path))
     assert {item.topic for item in found} == {"download", "memory", "import", "answers", "machine"}
     assert all(item.fix for item in found if item.severity is not Severity.GOOD)
     assert found[-1].severity is Severity.GOOD

@@ -26,10 +26,10 @@ def test_a_grandchild_counts() -> None:
             assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
             assert footprint.tree_bytes(child.pid) > 60_000_000
-            watch = footprint.Watch()
-            watch.begin(child.pid)
+            sampler = footprint.MemorySampler()
+            sampler.begin(child.pid)
             time.sleep(0.05)
-            assert watch.end() > 60_000_000
+            assert sampler.end() > 60_000_000
         finally:
             os.killpg(child.pid, signal.SIGKILL)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_preflight.errors import ChildError, UsageError
+from mlx_preflight.core.errors import ChildError, UsageError
 from mlx_preflight.frameworks import framework, install
 
 NULL = framework.find("null").FRAMEWORK

@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight.errors import ResultError
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.json_file import write_json
+from mlx_preflight.core.result import Status
 from mlx_preflight.frameworks import __main__ as command
 from mlx_preflight.frameworks import framework, install, measure, recipe, record
-from mlx_preflight.json_file import write_json
-from mlx_preflight.result import Status
 
 STEPS = 6
 NULL = framework.find("null")
 
 
-def order(folder: Path, **changes: Any) -> measure.Order:
+def order(folder: Path, **changes: Any) -> measure.BenchOptions:
     """Return an order for this interpreter, with nothing to install."""
     known: dict[str, Any] = {
         "python": Path(sys.executable),
@@ -35,11 +35,13 @@ def order(folder: Path, **changes: Any) -> measure.Order:
         "installing": False,
         "steps": STEPS,
     }
-    return measure.Order(**known | changes)
+    return measure.BenchOptions(**known | changes)
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[record.Record, list[str], Path]:
+def measured(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[record.FrameworkRecord, list[str], Path]:
     """Return the null framework's record, what was said meanwhile, and the folder."""
     folder = tmp_path_factory.mktemp("null")
     said: list[str] = []
@@ -47,7 +49,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[record.Record, l
 
 
 @pytest.mark.slow
-def test_every_figure_is_there(measured: tuple[record.Record, list[str], Path]) -> None:
+def test_every_figure_is_there(measured: tuple[record.FrameworkRecord, list[str], Path]) -> None:
     """Steps, speed, memory, import, adapter and the 4-bit error of a framework that trains."""
     found, said, _ = measured
     assert (found.status, found.framework) == (Status.PASS, "null"), found.reason
@@ -68,7 +70,7 @@ def test_every_figure_is_there(measured: tuple[record.Record, list[str], Path]) 
 
 @pytest.mark.slow
 def test_it_trained_with_exactly_the_exported_file(
-    measured: tuple[record.Record, list[str], Path],
+    measured: tuple[record.FrameworkRecord, list[str], Path],
 ) -> None:
     """The file in the working folder is what `export` writes."""
     file = measured[2] / "work" / "run 1" / "null.yaml"
@@ -76,7 +78,7 @@ def test_it_trained_with_exactly_the_exported_file(
 
 
 def test_a_child_sees_this_package_and_no_other_of_its_folder(
-    measured: tuple[record.Record, list[str], Path],
+    measured: tuple[record.FrameworkRecord, list[str], Path],
 ) -> None:
     """The path that children get holds one name."""
     names = [path.name for path in (measured[2] / "work" / "path").iterdir()]
@@ -181,12 +183,16 @@ def test_a_finished_framework_is_not_measured_again_unless_asked(
     """The second call reads the record, the third measures, a changed input does, too."""
     state = tmp_path / ".preflight"
     whole = order(tmp_path, steps=20)
-    fresh = record.Record("null", Status.PASS, "x", measure.digest(NULL, whole), "2026-01-02", {})
+    fresh = record.FrameworkRecord(
+        "null", Status.PASS, "x", measure.digest(NULL, whole), "2026-01-02", {}
+    )
     record.write(state, fresh)
     assert command.main(arguments(tmp_path)) == 0
     assert "finished on 2026-01-02; --again" in capsys.readouterr().out
     assert record.read(state, "null") == fresh
-    record.write(state, record.Record("null", Status.PASS, "x", "0" * 64, "2026-01-02", {}))
+    record.write(
+        state, record.FrameworkRecord("null", Status.PASS, "x", "0" * 64, "2026-01-02", {})
+    )
     assert command.main(arguments(tmp_path)) == 0
     again = record.read(state, "null")
     assert again is not None
@@ -222,7 +228,8 @@ def test_a_signal_ends_a_measurement_in_one_line(
     steps = tmp_path / ".preflight" / "artifacts" / "compare" / "null" / "run 1" / "steps.jsonl"
     program = (
         "import functools, sys; from mlx_preflight.frameworks import __main__ as m; "
-        "m.measure.Order = functools.partial(m.measure.Order, extra={'behaviour': 'hang'}); "
+        "hang = functools.partial(m.measure.BenchOptions, extra={'behaviour': 'hang'}); "
+        "m.measure.BenchOptions = hang; "
         "sys.exit(m.main(sys.argv[1:]))"
     )
     process = subprocess.Popen(
@@ -274,7 +281,7 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: str) -> None:
 
 def test_a_record_of_another_framework_is_an_error(tmp_path: Path) -> None:
     """A copied file does not count."""
-    item = record.Record("mlx-lm", Status.PASS, "x", "0", "2026-01-02", {})
+    item = record.FrameworkRecord("mlx-lm", Status.PASS, "x", "0", "2026-01-02", {})
     record.write(tmp_path, item)
     write_json(
         record.path(tmp_path, "null"), json.loads(record.path(tmp_path, "mlx-lm").read_text())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight.errors import ResultError
+from mlx_preflight.core.errors import ResultError
 from mlx_preflight.frameworks import evidence, framework, parity
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,8 +95,5 @@ def test_the_recorded_frameworks_agree() -> None:
     data = {name: json.loads(evidence.path(ROOT, name).read_text()) for name in framework.names()}
     found = {name: parity.explain(name, item, data["mlx-lm"]) for name, item in data.items()}
     assert all(item.holds for item in found.values())
-    assert {name: item.kind for name, item in found.items()} == {
-        "mlx-lm": "agrees",
-        "axolotl": "masking",
-        "peft": "agrees",
-    }
+    known = {"mlx-lm": "agrees", "axolotl": "masking", "peft": "agrees"}
+    assert known.items() <= {name: item.kind for name, item in found.items()}.items()

@@ -15,12 +15,12 @@ from mlx import nn, optimizers
 from mlx_lm import lora
 from typer.testing import CliRunner
 
-from mlx_preflight.cli import app
-from mlx_preflight.errors import PreflightError, UsageError
+from mlx_preflight.cli.app import app
+from mlx_preflight.core.errors import PreflightError, UsageError
 from mlx_preflight.frameworks import framework, recipe, rows
 from mlx_preflight.memory import architecture
-from mlx_preflight.memory import source as sources
-from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.settings import OPTIMIZERS, Settings
+from mlx_preflight.models import source as sources
 
 
 def test_every_file_is_yaml_and_says_the_same_run() -> None:
@@ -148,7 +148,7 @@ def test_the_linear_layers_are_those_of_the_architecture(model: str, tmp_path: P
         recipe.text(framework.find("peft"), other)
 
 
-@pytest.mark.parametrize("optimizer", architecture.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_mlx_lm_knows_every_key_and_makes_the_optimizer(optimizer: str, tmp_path: Path) -> None:
     """A misspelt key would be taken in silence, so all are compared with its defaults."""
     file = tmp_path / "lora_config.yaml"
@@ -156,7 +156,7 @@ def test_mlx_lm_knows_every_key_and_makes_the_optimizer(optimizer: str, tmp_path
     document = yaml.safe_load(text)
     assert set(document) <= set(lora.CONFIG_DEFAULTS)
     options = document.get("optimizer_config", {}).get(optimizer, {})
-    getattr(optimizers, architecture.OPTIMIZERS[optimizer])(learning_rate=1e-5, **options)
+    getattr(optimizers, OPTIMIZERS[optimizer])(learning_rate=1e-5, **options)
 
 
 @pytest.mark.slow

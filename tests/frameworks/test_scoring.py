@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import selection_table
-from mlx_preflight.errors import UsageError
+from mlx_preflight.core import toml_table
+from mlx_preflight.core.errors import UsageError
 from mlx_preflight.frameworks import scoring
+from mlx_preflight.plan.settings import Selection
 
 ONE: dict[str, Any] = {
     "train": [
@@ -50,7 +51,7 @@ def test_a_score_is_a_share_of_the_best() -> None:
 def test_the_weights_decide() -> None:
     """With speed alone the fast one wins; with equal weights the small one."""
     found = scoring.scores(pair())
-    equal = selection_table.Selection().weights
+    equal = Selection().weights
     assert next(iter(scoring.totals(found, equal))) == "small"
     speed = dict.fromkeys(equal, 0.0) | {"speed": 1.0}
     assert next(iter(scoring.totals(found, speed))) == "large"
@@ -74,11 +75,11 @@ def test_every_weight_is_doubled_and_halved() -> None:
 def test_a_tie_is_broken_by_name_and_not_by_chance() -> None:
     """Two equal frameworks come in the order of their names."""
     found = scoring.scores({"b": ONE, "a": ONE})
-    assert list(scoring.totals(found, selection_table.Selection().weights)) == ["a", "b"]
+    assert list(scoring.totals(found, Selection().weights)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("found", "message"),
     [
         ({"sped": 1}, "did you mean 'speed'"),
         ({"speed": -1}, "at least 0"),
@@ -89,14 +90,14 @@ def test_a_tie_is_broken_by_name_and_not_by_chance() -> None:
         ([], "expected a table"),
     ],
 )
-def test_a_wrong_weight_is_an_error(table: object, message: str) -> None:
+def test_a_wrong_weight_is_an_error(found: object, message: str) -> None:
     """No misspelt key, negative weight or empty selection is taken."""
     with pytest.raises(UsageError, match=message):
-        selection_table.read(table)
+        toml_table.read(Selection, "tool.mlx-preflight.selection", found)
 
 
 def test_a_table_replaces_only_what_it_names() -> None:
     """What is not named weighs 1."""
-    found = selection_table.read({"m1-max": 3, "max-evidence-age-days": 30})
+    found = toml_table.read(Selection, "t", {"m1-max": 3, "max-evidence-age-days": 30})
     assert found.weights == {"memory": 1, "speed": 1, "ease": 1, "qlora": 1, "m1_max": 3}
     assert found.max_evidence_age_days == 30

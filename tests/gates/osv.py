@@ -8,8 +8,8 @@ import time
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from mlx_preflight.advisories import server
-from mlx_preflight.advisories.database import Database
+from mlx_preflight.gates.advisories import server
+from mlx_preflight.gates.advisories.database import Database
 
 TODAY = dt.datetime.now(dt.UTC)
 
@@ -57,7 +57,7 @@ class Service(ThreadingHTTPServer):
 class Handler(server._Handler):
     """Answer as the real one does, unless a fault is switched on."""
 
-    server: Service  # type: ignore[assignment]
+    server: Service  # type: ignore[assignment]  # (the base has another server)
 
     def do_GET(self) -> None:
         """Answer a record, or the age of the database."""

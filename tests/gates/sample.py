@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
-from mlx_preflight import plan, project_table, register, runner
+from mlx_preflight.core import judged_environment
+from mlx_preflight.plan import register, spec
+from mlx_preflight.plan import settings as project_table
+from mlx_preflight.run import session as runner
+from mlx_preflight.run.context import Context
 from mlx_preflight.selftest import faults
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlx_preflight.result import CheckResult
+    import pytest
+
+    from mlx_preflight.core.judged_environment import Environment
+    from mlx_preflight.core.result import CheckResult
+
+INSPECT = judged_environment.inspect
 
 PYPROJECT = """[build-system]
 requires = ["hatchling>=1.27,<2"]
@@ -54,7 +64,7 @@ def make(folder: Path, **files: str) -> Path:
     return folder
 
 
-def run(project: Path, session_id: str, *, run_id: str = "r1", **settings: object) -> CheckResult:
+def run(project: Path, session_id: str, *, run_id: str = "r1", **settings: Any) -> CheckResult:
     """Run one gate on a project and return its only check."""
     session, context = session_and_context(project, session_id, run_id=run_id, **settings)
     (check,) = runner.run_session(session, context).checks
@@ -62,25 +72,22 @@ def run(project: Path, session_id: str, *, run_id: str = "r1", **settings: objec
 
 
 def session_and_context(
-    project: Path, session_id: str, *, run_id: str = "r1", **settings: object
-) -> tuple[plan.Session, runner.Context]:
+    project: Path, session_id: str, *, run_id: str = "r1", **settings: Any
+) -> tuple[spec.Session, Context]:
     """Return a gate's session and a context of a project."""
-    chosen = dataclasses.replace(project_table.Settings(tests_min=1), **settings)  # type: ignore[arg-type]
-    profile = plan.choose(chosen)
-    context = runner.Context(
-        project=project,
-        state=project / ".preflight",
-        run_id=run_id,
-        profile=profile,
-        settings=chosen,
-        model=profile.model,
-        evidence=profile.evidence,
-        budget_bytes=16 * 10**9,
-        note=lambda _: None,
-    )
+    chosen = dataclasses.replace(project_table.ProjectSettings(tests_min=1), **settings)
+    context = Context.of(project, chosen, run_id=run_id, note=lambda _: None)
     if session_id == "gate3-types":
         share_cache(context.scratch(session_id) / "cache")
     return register.find_session(session_id)[0], context
+
+
+def installed_here(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Environment:
+    """Return this environment with the distributions of a folder, first on its path."""
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    # Nothing is kept: the same interpreter has other packages in the next test.
+    monkeypatch.setattr(judged_environment, "inspect", INSPECT.__wrapped__)
+    return judged_environment.inspect()
 
 
 def share_cache(cache: Path) -> None:

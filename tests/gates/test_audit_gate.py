@@ -9,20 +9,22 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gates import osv, sample
 
-from mlx_preflight.advisories import lookup
-from mlx_preflight.advisories.severity import rate
-from mlx_preflight.errors import ResultError
-from mlx_preflight.gates import closure
-from mlx_preflight.result import Status
-from mlx_preflight.waiver_table import Waiver
+from mlx_preflight.core import judged_environment
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.result import Status
+from mlx_preflight.gates.advisories import closure, lookup
+from mlx_preflight.gates.advisories.severity import rate
+from mlx_preflight.plan.settings import Waiver
+from tests.gates import osv, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlx_preflight.result import CheckResult
+    from mlx_preflight.core.result import CheckResult
+
+HERE = judged_environment.inspect()
 
 PACKAGE = "markdown-it-py"
 """A small installed distribution stands for the project: it needs mdurl and nothing else."""
@@ -48,7 +50,9 @@ def test_a_clean_closure_passes_with_its_count(tmp_path: Path, service: osv.Serv
     """Every runtime package was audited, and the count says how many."""
     check = audit(tmp_path, service.url)
     assert check.status is Status.PASS, check.reason
-    assert sample.value(check, "packages_audited") == len(closure.resolve(PACKAGE).versions) == 1
+    assert (
+        sample.value(check, "packages_audited") == len(closure.resolve(PACKAGE, HERE).versions) == 1
+    )
 
 
 HIGH = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"
@@ -241,12 +245,12 @@ def test_a_project_that_is_not_installed_is_an_error(tmp_path: Path, service: os
     check = sample.run(tmp_path, "gate8-audit", audit_service="osv", audit_url=service.url)
     assert check.status is Status.ERROR
     with pytest.raises(ResultError, match="no-such-project"):
-        closure.resolve("no-such-project")
+        closure.resolve("no-such-project", HERE)
 
 
 @pytest.mark.slow
 def test_the_closure_follows_extras_and_markers() -> None:
     """This package's closure holds the model stack and not what only tests need."""
-    found = closure.resolve("mlx-preflight").versions
+    found = closure.resolve("mlx-preflight", HERE).versions
     assert {"mlx-lm", "mlx", "transformers", "rich"} <= set(found)
     assert not {"pytest", "mlx-preflight"} & set(found)

@@ -8,20 +8,21 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gates import osv, sample
 
-from mlx_preflight.gates import audit, closure, pip_audit_run, tool
-from mlx_preflight.gates.closure import Closure
-from mlx_preflight.gates.vulnerability import rated
-from mlx_preflight.isolate import Finished
-from mlx_preflight.project_table import Settings
-from mlx_preflight.result import Status
+from mlx_preflight.core.child import ChildRun
+from mlx_preflight.core.result import Status
+from mlx_preflight.gates import audit, tool
+from mlx_preflight.gates.advisories import closure, pip_audit_run
+from mlx_preflight.gates.advisories.closure import Closure
+from mlx_preflight.gates.advisories.vulnerability import rate_answer
+from mlx_preflight.plan.settings import ProjectSettings
+from tests.gates import osv, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlx_preflight.result import CheckResult
+    from mlx_preflight.core.result import CheckResult
 
 pytestmark = pytest.mark.slow
 
@@ -45,9 +46,9 @@ def distribution(
     info.mkdir(parents=True)
     lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", "Provides-Extra: more"]
     (info / "METADATA").write_text("\n".join([*lines, *(f"Requires-Dist: {n}" for n in needs)]))
-    monkeypatch.syspath_prepend(str(folder / "site"))
+    there = sample.installed_here(monkeypatch, folder / "site")
     (folder / "pyproject.toml").write_text(f"[project]\nname = '{name}'\n")
-    return closure.resolve(name).versions
+    return closure.resolve(name, there).versions
 
 
 def run(project: Path, service: osv.Service, **settings: Any) -> CheckResult:
@@ -138,18 +139,20 @@ BAD = {
 def judged(*items: dict[str, Any], control: tuple[dict[str, Any], ...] = (BAD,)) -> Any:
     """Judge answers in the words of pip-audit 2.10.1; its PyPI service cannot be run offline."""
 
-    def ran(answer: tuple[dict[str, Any], ...]) -> tool.Ran:
+    def ran(answer: tuple[dict[str, Any], ...]) -> tool.ToolRun:
         text = json.dumps({"dependencies": answer, "fixes": []})
-        return tool.Ran("pip-audit", "2.10.1", Finished((), 0, text, "", 0.1, truncated=False))
+        return tool.ToolRun("pip-audit", "2.10.1", ChildRun((), 0, text, "", 0.1, truncated=False))
 
     wanted = {item["name"]: item.get("version", "0.1.2") for item in items}
     runs = (ran(items), ran(control))
     resolved = Closure("a test", wanted, {})
     answer, known = map(pip_audit_run.dependencies, runs)
     # Nothing is looked up: an advisory whose records cannot be read counts as high.
-    found = rated(list(items), "http://127.0.0.1:9/v1/query", resolved, ())
+    found = rate_answer(list(items), "http://127.0.0.1:9/v1/query", resolved, ())
     now = dt.datetime.now(dt.UTC)
-    return audit.gate8(audit.Facts(resolved, Settings(), runs[0], answer, known, now, found))
+    return audit.gate8(
+        audit.AuditRun(resolved, ProjectSettings(), runs[0], answer, known, now, found)
+    )
 
 
 @pytest.mark.parametrize("items", [(SKIPPED,), (SKIPPED, CLEAN)])

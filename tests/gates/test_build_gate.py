@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gates import sample
 
-from mlx_preflight import project_table
-from mlx_preflight.result import Status
+from mlx_preflight.core.result import Status
+from mlx_preflight.plan import settings
+from tests.gates import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_a_recorded_baseline_is_no_package(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "sample"\nversion = "1"\n')
     (tmp_path / "sample").mkdir()
     (tmp_path / "sample" / "__init__.py").write_text(sample.MODULE)
-    recorded = tmp_path / project_table.Settings().baselines
+    recorded = tmp_path / settings.ProjectSettings().baselines
     recorded.mkdir()
     (recorded / "lint.json").write_text("{}")
     check = sample.run(tmp_path, "gate7-build")

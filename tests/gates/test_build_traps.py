@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gates import sample
 
-from mlx_preflight.result import Status
+from mlx_preflight.core.result import Status
+from tests.gates import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlx_preflight.result import CheckResult
+    from mlx_preflight.core.result import CheckResult
 
 pytestmark = pytest.mark.slow
 

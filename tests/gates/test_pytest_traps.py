@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gates import sample
 
+from mlx_preflight.core.result import Status
 from mlx_preflight.gates import coverage, pytest_run
-from mlx_preflight.result import Status
+from tests.gates import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,9 +110,9 @@ def test_lost_coverage_data_is_measured_again(tmp_path: Path) -> None:
     sample.run(project, "gate4-unit")
     (data,) = folder.glob("coverage*")
     _, context = sample.session_and_context(project, "gate6-coverage")
-    assert pytest_run.measured(context, "gate4-unit") == 0
+    assert pytest_run.recorded_exit_code(context, "gate4-unit") == 0
     data.unlink()
-    assert pytest_run.measured(context, "gate4-unit") is None
+    assert pytest_run.recorded_exit_code(context, "gate4-unit") is None
     data.write_bytes(b"")
     check = sample.run(project, "gate6-coverage")
     assert check.status is Status.PASS, check.reason

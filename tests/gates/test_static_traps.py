@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from gates import sample
 
-from mlx_preflight import plan, project_table, runner
-from mlx_preflight.errors import ChildError
+from mlx_preflight.core.errors import ChildError
+from mlx_preflight.core.result import Status
 from mlx_preflight.gates import tool
-from mlx_preflight.result import Evidence, Status
+from mlx_preflight.plan import settings
+from mlx_preflight.run.context import Context
+from tests.gates import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +74,7 @@ def test_ruff_without_a_rule_proves_nothing(tmp_path: Path, select: str) -> None
     path.write_text(path.read_text().replace('select = ["E", "F"]', select))
     check = sample.run(project, "gate2-lint")
     assert check.status is Status.ERROR
-    assert "no rule is selected" in check.reason
+    assert "ruff has no rule selected" in check.reason
 
 
 @pytest.mark.parametrize("where", ["pyproject.toml", "mypy.ini"])
@@ -121,17 +122,7 @@ def test_colours_forced_by_a_shell_change_nothing(
 
 def test_a_tool_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
     """The message names the tool and the venv that lacks it."""
-    profile = plan.find_profile(plan.EMBEDDED)
-    context = runner.Context(
-        project=tmp_path,
-        state=tmp_path / ".preflight",
-        run_id="r1",
-        profile=profile,
-        settings=project_table.Settings(),
-        model=profile.model,
-        evidence=Evidence.EMBEDDED,
-        budget_bytes=1,
-    )
+    context = Context.of(tmp_path, settings.ProjectSettings(), run_id="r1")
     with pytest.raises(ChildError, match=f"no-such-tool is not installed in {sys.prefix}"):
         tool.run(context, "no_such_tool")
 

@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from gates import sample
 
-from mlx_preflight.result import Status
+from mlx_preflight.core.result import Status
+from tests.gates import sample
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import qdrant_edge as edge
-from mcp_support import runs
 
-from mcp_local import encoder, records
-from mcp_local.collection import VECTOR, point_id
-from mcp_local.qdrant_manager import QdrantManager
+from mlx_preflight.history import encoder, records
+from mlx_preflight.history.collection import VECTOR, point_id
+from mlx_preflight.history.qdrant_manager import QdrantManager
+from tests.mcp.support import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def texts() -> dict[str, str]:
             else " ".join(words[(number * step) % len(words)] for step in range(1, 3 + number % 28))
         )
         record = records.from_report(runs.report(number, failed={"AC6.4": reason}), None, ())
-        found[record["run_id"]] = records.text_of(record, [])
+        found[record["run_id"]] = records.search_text(record, [])
     return found
 
 
@@ -77,7 +77,7 @@ def fill(shard: edge.EdgeShard, found: dict[str, str]) -> None:
     points = [
         edge.Point(
             point_id(name),
-            {VECTOR: edge.SparseVector(*encoder.document(text))},
+            {VECTOR: edge.SparseVector(*encoder.encode_document(text))},
             {"run_id": name},
         )
         for name, text in found.items()
@@ -87,7 +87,7 @@ def fill(shard: edge.EdgeShard, found: dict[str, str]) -> None:
 
 def asked(shard: edge.EdgeShard, words: str) -> dict[str, float]:
     """Return what the shard finds: run id → score, best first."""
-    nearest = edge.Query.Nearest(edge.SparseVector(*encoder.query(words)), using=VECTOR)
+    nearest = edge.Query.Nearest(edge.SparseVector(*encoder.encode_query(words)), using=VECTOR)
     request = edge.QueryRequest(limit=EVERY, query=nearest, with_payload=True)
     return {str((point.payload or {})["run_id"]): point.score for point in shard.query(request)}
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from mcp import Client, MCPError
-from mcp_support import runs
-from mcp_support.project import call, make, refused, write_report
-from mcp_support.wire import Wire
 
 from mcp_local import answers, guard, stdio_server
 from mcp_local.mcp_server import create_server
-from mcp_local.memory_manager import MemoryManager
-from mlx_preflight.json_file import write_json
+from mlx_preflight.core.json_file import write_json
+from mlx_preflight.history.memory_manager import MemoryManager
+from tests.mcp.support import runs
+from tests.mcp.support.project import call, make, refused, write_report
+from tests.mcp.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock, Timeout
-from mcp_support import edge_server, runs
 from qdrant_client import QdrantClient
 
-from mcp_local import aliases, collection, encoder, qdrant_manager
-from mcp_local.filters import Filter
-from mcp_local.memory_manager import MemoryManager
-from mcp_local.qdrant_manager import QdrantManager
-from mlx_preflight.errors import ResultError, UsageError
+from mlx_preflight.core.errors import ResultError, UsageError
+from mlx_preflight.history import aliases, collection, encoder, qdrant_manager
+from mlx_preflight.history.filters import Filter
+from mlx_preflight.history.memory_manager import MemoryManager
+from mlx_preflight.history.qdrant_manager import QdrantManager
+from tests.mcp.support import edge_server, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,12 @@ def test_the_same_texts_are_written_once(index: QdrantManager) -> None:
     """A second sync asks for no text at all."""
     fill(index)
     asked: list[str] = []
-    index.sync(dict.fromkeys(TEXTS, "1"), lambda name: asked.append(name) or "")  # type: ignore[func-returns-value]
+
+    def document(name: str) -> str:
+        asked.append(name)
+        return ""
+
+    index.sync(dict.fromkeys(TEXTS, "1"), document)
     assert asked == []
 
 
@@ -361,13 +366,16 @@ def test_a_floor_keeps_noise_out(tmp_path: Path) -> None:
 
 def test_vectors_are_stable_and_bounded() -> None:
     """A text has one vector, whatever else is indexed; long texts are cut."""
-    assert encoder.document("out of memory") == encoder.document("out of memory")
-    assert len(encoder.document(" ".join(f"w{n}" for n in range(5000)))[0]) == encoder.MAX_DISTINCT
-    assert encoder.document("") == ([], [])
+    assert encoder.encode_document("out of memory") == encoder.encode_document("out of memory")
+    assert (
+        len(encoder.encode_document(" ".join(f"w{n}" for n in range(5000)))[0])
+        == encoder.MAX_DISTINCT
+    )
+    assert encoder.encode_document("") == ([], [])
     assert encoder.terms("maxSeqLength") == encoder.terms("max_seq_length")
 
 
 def test_a_key_does_not_go_over_the_network_in_plain_words() -> None:
     """Beyond loopback a key wants https."""
-    with pytest.raises(UsageError, match="plain words"):
+    with pytest.raises(UsageError, match="sent unencrypted"):
         QdrantManager(url="http://qdrant.example:6333", api_key="secret-key").count()

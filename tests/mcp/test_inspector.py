@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp_support import runs
-from mcp_support.processes import until
-from mcp_support.project import make
 
-from mcp_local.http_server import TOKEN_VARIABLE
+from mcp_local.http_server import AUTH_VARIABLE
 from mcp_local.jobs import Jobs
-from mcp_local.memory_manager import MemoryManager
+from mlx_preflight.history.memory_manager import MemoryManager
+from mlx_preflight.models.catalog import EMBEDDED_ROWS
+from tests.mcp.support import runs
+from tests.mcp.support.processes import until
+from tests.mcp.support.project import make
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,6 +49,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project with everything that can be read: runs, a report, results, configs."""
     folder = make(tmp_path_factory.mktemp("inspected") / "project")
+    shutil.copytree(EMBEDDED_ROWS, folder / "rows")
+    (folder / "run.yaml").write_text("model: embedded\ndata: rows\ntrain: true\n")
     job = Jobs((folder,)).start(folder, "gate1-format")
     until(lambda: not job.running(), 60, "the run did not end")
     memory = MemoryManager.of_project(folder)
@@ -121,6 +124,8 @@ CALLS: list[tuple[str, tuple[str, ...], str]] = [
     ("start_run", ("target=gate1-format",), "planned"),
     ("poll_run", ("run_id=RUN", "wait_s=1"), "done"),
     ("cancel_run", ("run_id=RUN",), "state"),
+    ("check_data", ("config=run.yaml",), "planned"),
+    ("qualify_run", ("config=run.yaml",), "planned"),
 ]
 """Every tool; RUN stands for a run that an earlier server started."""
 
@@ -222,7 +227,7 @@ def test_the_docs_way_over_http_is_answered(tools: Path, project: Path) -> None:
         port = probe.getsockname()[1]
     server = [sys.executable, "-m", "mlx_preflight", "mcp", "--http", "--port", str(port)]
     url = ("--transport", "http", "--server-url", f"http://127.0.0.1:{port}/mcp")
-    env = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE}
+    env = {key: value for key, value in os.environ.items() if key != AUTH_VARIABLE}
     with subprocess.Popen([*server, "--project", str(project)], env=env) as child:
         try:
             until(lambda: _listens(port), 30, "no server")

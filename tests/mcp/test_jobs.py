@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from mcp_support.processes import alive, started, until
-from mcp_support.project import make
 
 from mcp_local import job as job_of_a_run
 from mcp_local import jobs
 from mcp_local.jobs import BusyError, Jobs
-from mlx_preflight import plan, project_table
-from mlx_preflight.claim import Claim
-from mlx_preflight.errors import ResultError, UsageError
-from mlx_preflight.json_file import read_json, write_json
-from mlx_preflight.runner import RUN_ID_VARIABLE
-from mlx_preflight.start import begun
+from mlx_preflight.core.errors import ResultError, UsageError
+from mlx_preflight.core.file_lock import ProjectLock
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.plan import settings
+from mlx_preflight.run import context
+from mlx_preflight.run.context import RUN_ID_VARIABLE
+from mlx_preflight.run.start import start_run
+from tests.mcp.support.processes import alive, started, until
+from tests.mcp.support.project import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,12 +54,12 @@ def begun_elsewhere(project: Path) -> Iterator[tuple[subprocess.Popen[str], str,
 
 def test_a_claim_is_taken_once_and_let_go_once(tmp_path: Path) -> None:
     """The second taker gets nothing until the first lets go; letting go twice is harmless."""
-    first = Claim.take(tmp_path / "lock")
+    first = ProjectLock.try_acquire(tmp_path / "lock")
     assert first is not None
-    assert Claim.take(tmp_path / "lock") is None
+    assert ProjectLock.try_acquire(tmp_path / "lock") is None
     first.release()
     first.release()
-    second = Claim.take(tmp_path / "lock")
+    second = ProjectLock.try_acquire(tmp_path / "lock")
     assert second is not None
     second.release()
 
@@ -67,19 +68,19 @@ def test_a_claim_is_no_link_to_another_file(tmp_path: Path) -> None:
     """A link in its place is not followed: the file behind it is not ours."""
     (tmp_path / "lock").symlink_to(tmp_path / "other")
     with pytest.raises(OSError, match="lock"):
-        Claim.take(tmp_path / "lock")
+        ProjectLock.try_acquire(tmp_path / "lock")
     assert not (tmp_path / "other").exists()
 
 
 def test_a_child_that_inherits_a_claim_keeps_it(tmp_path: Path) -> None:
     """The claim ends with the child, not with the server that started it."""
-    claim = Claim.take(tmp_path / "lock")
+    claim = ProjectLock.try_acquire(tmp_path / "lock")
     assert claim is not None
-    with subprocess.Popen(["sleep", "60"], pass_fds=claim.handed_on()) as child:
+    with subprocess.Popen(["sleep", "60"], pass_fds=claim.inheritable_fds()) as child:
         claim.release()
-        assert Claim.take(tmp_path / "lock") is None
+        assert ProjectLock.try_acquire(tmp_path / "lock") is None
         child.kill()
-    again = Claim.take(tmp_path / "lock")
+    again = ProjectLock.try_acquire(tmp_path / "lock")
     assert again is not None
     again.release()
 
@@ -207,7 +208,7 @@ def test_too_many_runs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     held = Jobs(folders)
     try:
         held.start(folders[0], "gate1-format")
-        with pytest.raises(UsageError, match="1 runs are at work"):
+        with pytest.raises(UsageError, match="1 runs are already in progress"):
             held.start(folders[1], "gate1-format")
     finally:
         held.close()
@@ -219,10 +220,10 @@ def test_a_persons_own_run_keeps_agents_out(
     """While nox is at work in a terminal an agent is told so, and may start once it ended."""
     project = make(tmp_path / "project")
     monkeypatch.setenv(RUN_ID_VARIABLE, "20260101T000000Z-0a0b0c0d")
-    with begun("gates", project, plan.choose(project_table.load_settings(project))):
-        with pytest.raises(BusyError, match="busy, run 20260101T000000Z-0a0b0c0d, started"):
+    with start_run("gates", project, context.choose(settings.load_settings(project))):
+        with pytest.raises(BusyError, match=r"busy, run 20260101T000000Z-0a0b0c0d \(started"):
             Jobs((project,)).start(project, "gate1-format")
-        held = Claim.take(project / ".preflight" / "agent-run.lock")
+        held = ProjectLock.try_acquire(project / ".preflight" / "agent-run.lock")
         assert held is not None
         held.release()
     made = Jobs((project,))

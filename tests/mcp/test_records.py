@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mcp_support import runs
 
-from mcp_local import record_form, records
-from mlx_preflight.errors import ResultError
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.text import one_line
+from mlx_preflight.history import record_form, records
+from tests.mcp.support import runs
 
 
 def test_a_record_holds_what_questions_are_asked_about() -> None:
@@ -22,8 +23,8 @@ def test_a_record_holds_what_questions_are_asked_about() -> None:
     assert made["checks"]["GATE1"]["reason"] == "two files"
     assert made["measurements"] == {"AC6.2/peak_bytes": 13e9}
     assert made["settings"] == {"lint_max": "3"}
-    assert "3 of 4 checks" not in records.line_of(made)
-    assert "2 of 3 checks PASS: GATE1" in records.line_of(made)
+    assert "3 of 4 checks" not in records.format_line(made)
+    assert "2 of 3 checks PASS: GATE1" in records.format_line(made)
 
 
 def test_a_strangers_words_are_cut_and_harmless() -> None:
@@ -32,8 +33,8 @@ def test_a_strangers_words_are_cut_and_harmless() -> None:
     made = records.from_report(runs.report(failed={"GATE1": hostile}))
     reason = made["checks"]["GATE1"]["reason"]
     assert len(reason) == record_form.MAX_TEXT
-    assert reason.startswith("[31mred[0m evil line break xxx")
-    assert record_form.clean("ü 模型 ok") == "ü 模型 ok"
+    assert reason.startswith("red evil line break xxx")
+    assert one_line("ü 模型 ok") == "ü 模型 ok"
 
 
 @pytest.mark.parametrize("run_id", ["", "../etc", "a/b", "a b", "x" * 129, None, 3, "-x"])

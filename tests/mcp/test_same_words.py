@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from mcp import Client
-from mcp_support.project import make, refused
 from typer.testing import CliRunner
 
 from mcp_local.mcp_server import create_server
-from mlx_preflight.cli import app
-from mlx_preflight.errors import PreflightError
+from mlx_preflight.cli.app import app
+from mlx_preflight.core.errors import PreflightError
+from tests.mcp.support.project import make, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,8 +53,8 @@ FIT = ("--budget-gb", "1")
             "fit_settings",
             {"model": "embedded", "budget_gb": 1, "keep": "nothing"},
         ),
-        (("memory", "search", "--where", "x is y"), "search_runs", {"where": ["x is y"]}),
-        (("memory", "note", "r9", "x"), "record_note", {"run_id": "r9", "text": "x"}),
+        (("runs", "search", "--where", "x is y"), "search_runs", {"where": ["x is y"]}),
+        (("runs", "note", "r9", "x"), "record_note", {"run_id": "r9", "text": "x"}),
         (("history", "x"), "measurement_history", {"name": "x"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

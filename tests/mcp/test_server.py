@@ -13,15 +13,15 @@ import anyio
 import psutil
 import pytest
 from mcp import Client, MCPError
-from mcp_support import runs
-from mcp_support.processes import alive
-from mcp_support.project import call, make, refused, write_report
 
 from mcp_local import answers
 from mcp_local.mcp_server import create_server
-from mcp_local.memory_manager import MemoryManager
-from mlx_preflight import plan, register
-from mlx_preflight.errors import UsageError
+from mlx_preflight.core.errors import UsageError
+from mlx_preflight.history.memory_manager import MemoryManager
+from mlx_preflight.plan import register, spec
+from tests.mcp.support import runs
+from tests.mcp.support.processes import alive
+from tests.mcp.support.project import call, make, refused, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ async def test_both_eras_list_closed_tools(project: Path, era: Any) -> None:
         assert set(tools) == {
             *("list_plan", "start_run", "poll_run", "cancel_run", "read_report", "read_result"),
             *("explain_check", "estimate_memory", "fit_settings", "search_runs", "compare_runs"),
-            *("measurement_history", "record_note", "index_status"),
+            *("measurement_history", "record_note", "index_status", "qualify_run", "check_data"),
         }
         for tool in tools.values():
             assert tool.description
@@ -63,7 +63,7 @@ async def test_both_eras_list_closed_tools(project: Path, era: Any) -> None:
             assert tool.output_schema is not None
         found = await call(client, "list_plan")
         assert [item["id"] for item in found["sessions"]] == [s.id for s in register.SESSIONS]
-        assert set(found["groups"]) == set(plan.GROUPS)
+        assert set(found["groups"]) == set(spec.GROUPS)
         assert found["projects"] == [str(project)]
 
 
@@ -101,10 +101,10 @@ async def test_a_misspelt_argument_is_refused(project: Path) -> None:
         ("search_runs", {"where": ["peak_bytes is small"]}, "is no range"),
         ("search_runs", {"text": "x" * 3000}, "at most 2000"),
         ("search_runs", {"text": 3}, "string"),
-        ("compare_runs", {"first": "a", "second": "b"}, "no run is remembered"),
-        ("record_note", {"run_id": "a", "text": "x"}, "no run is remembered"),
+        ("compare_runs", {"first": "a", "second": "b"}, "no run is recorded"),
+        ("record_note", {"run_id": "a", "text": "x"}, "no run is recorded"),
         ("record_note", {"run_id": "a", "text": ""}, "at least 1"),
-        ("measurement_history", {"name": "x"}, "no remembered run holds"),
+        ("measurement_history", {"name": "x"}, "no recorded run has"),
         ("estimate_memory", {"model": "/etc/passwd"}, "leads out of"),
         ("estimate_memory", {"model": "../x/../../y"}, "leads out of"),
         ("estimate_memory", {"model": "a\0b"}, "NUL"),

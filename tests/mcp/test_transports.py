@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from mcp import Client, StdioServerParameters
-from mcp_support.processes import alive, started, until
-from mcp_support.project import call, make
-from mcp_support.wire import Wire
 
 from mcp_local import http_server
-from mlx_preflight.errors import ResultError, UsageError
+from mlx_preflight.core.errors import ResultError, UsageError
+from tests.mcp.support.processes import alive, started, until
+from tests.mcp.support.project import call, make
+from tests.mcp.support.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TOKEN = "a-token-of-the-tests-only"  # noqa: S105  (of nothing but this test)
+BEARER = "a-token-of-the-tests-only"
 
 HELLO = {
     "jsonrpc": "2.0",
@@ -156,7 +156,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    env = {**os.environ, http_server.TOKEN_VARIABLE: TOKEN}
+    env = {**os.environ, http_server.AUTH_VARIABLE: BEARER}
     arguments = command(project, "--http", "--port", str(port))
     with subprocess.Popen(arguments, env=env, stderr=subprocess.PIPE) as child:
         for _ in range(200):
@@ -168,7 +168,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         child.terminate()
         child.wait(30)
         assert child.stderr is not None
-        assert TOKEN not in child.stderr.read().decode()
+        assert BEARER not in child.stderr.read().decode()
 
 
 def post(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> int:
@@ -176,7 +176,7 @@ def post(url: str, body: bytes | None = None, headers: dict[str, str] | None = N
     given = {
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
-        "Authorization": f"Bearer {TOKEN}",
+        "Authorization": f"Bearer {BEARER}",
         **(headers or {}),
     }
     data = json.dumps(HELLO).encode() if body is None else body
@@ -203,7 +203,7 @@ def post(url: str, body: bytes | None = None, headers: dict[str, str] | None = N
         ({}, {200}),
         ({"Authorization": "-"}, {401}),
         ({"Authorization": "Bearer wrong-token-wrong-token"}, {401}),
-        ({"Authorization": f"Basic {TOKEN}"}, {401}),
+        ({"Authorization": f"Basic {BEARER}"}, {401}),
         ({"Host": "evil.example"}, {421}),
         ({"Host": "127.0.0.1.evil.example:80"}, {421}),
         ({"Origin": "http://evil.example"}, {403}),
@@ -243,7 +243,7 @@ def test_more_sessions_than_the_limit_are_refused(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    few = [sys.executable, "-c", FEW, str(project), str(port), TOKEN]
+    few = [sys.executable, "-c", FEW, str(project), str(port), BEARER]
     with subprocess.Popen(few, stderr=subprocess.DEVNULL) as child:
         until(lambda: _listens(port), 30, "no server")
         url = f"http://127.0.0.1:{port}/mcp"
@@ -260,7 +260,7 @@ def test_beyond_loopback_only_the_listed_host_with_the_token_is_answered(tmp_pat
         port = probe.getsockname()[1]
     listed = f"build.example:{port}"
     more = ("--http", "--host", "0.0.0.0", "--port", str(port), "--allow-host", listed)
-    env = {**os.environ, http_server.TOKEN_VARIABLE: TOKEN}
+    env = {**os.environ, http_server.AUTH_VARIABLE: BEARER}
     server = command(make(tmp_path / "project"), *more)
     with subprocess.Popen(server, env=env, stderr=subprocess.PIPE) as child:
         until(lambda: _listens(port), 30, "no server")
@@ -269,10 +269,10 @@ def test_beyond_loopback_only_the_listed_host_with_the_token_is_answered(tmp_pat
         assert post(url, headers={"Host": listed, "Authorization": "-"}) == 401
         assert post(url, headers={"Host": listed, "Origin": "http://evil.example"}) == 403
         assert post(url) == 421
-        assert TOKEN not in " ".join(psutil.Process(child.pid).cmdline())
+        assert BEARER not in " ".join(psutil.Process(child.pid).cmdline())
         child.terminate()
         assert child.stderr is not None
-        assert TOKEN not in child.stderr.read().decode()
+        assert BEARER not in child.stderr.read().decode()
 
 
 def _listens(port: int) -> bool:
@@ -294,13 +294,13 @@ def test_a_token_is_made_once_for_the_owner_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is kept, long, and readable by nobody else; a short one is refused."""
-    monkeypatch.delenv(http_server.TOKEN_VARIABLE, raising=False)
+    monkeypatch.delenv(http_server.AUTH_VARIABLE, raising=False)
     first, where = http_server.token(tmp_path / "state")
     assert http_server.token(tmp_path / "state") == (first, where)
     assert len(first) > 30
     assert (tmp_path / "state" / "mcp-token").stat().st_mode & 0o077 == 0
     for wrong, said in (("short", "under 16"), ("é" * 20, "no header"), ("a b" * 9, "no header")):
-        monkeypatch.setenv(http_server.TOKEN_VARIABLE, wrong)
+        monkeypatch.setenv(http_server.AUTH_VARIABLE, wrong)
         with pytest.raises(UsageError, match=said):
             http_server.token(tmp_path / "state")
 
@@ -309,7 +309,7 @@ def test_a_token_that_others_can_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As are an empty one, and one that is no text; each with what to do."""
-    monkeypatch.delenv(http_server.TOKEN_VARIABLE, raising=False)
+    monkeypatch.delenv(http_server.AUTH_VARIABLE, raising=False)
     path = tmp_path / "mcp-token"
     path.write_text("a-token-that-all-can-read")
     path.chmod(0o644)
@@ -337,7 +337,7 @@ def test_what_is_open_without_a_token_tells_nothing(served: str) -> None:
     for method, path, status in (
         ("GET", "/mcp", 401),
         ("DELETE", "/mcp", 401),
-        ("POST", f"/mcp?access_token={TOKEN}", 401),
+        ("POST", f"/mcp?access_token={BEARER}", 401),
         ("GET", "/", 404),
         ("GET", "/docs", 404),
         ("GET", "/.well-known/oauth-protected-resource/mcp", 200),
@@ -345,7 +345,7 @@ def test_what_is_open_without_a_token_tells_nothing(served: str) -> None:
         connection.request(method, path, headers={"Content-Type": "application/json"})
         answer = connection.getresponse()
         assert answer.status == status, path
-        assert TOKEN not in answer.read().decode()
+        assert BEARER not in answer.read().decode()
     connection.close()
 
 

@@ -11,12 +11,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from mlx_preflight.cli import app
-from mlx_preflight.errors import UsageError
-from mlx_preflight.memory import fit, recipes, source
+from mlx_preflight.cli.app import app
+from mlx_preflight.core.errors import UsageError
+from mlx_preflight.frameworks import configs
+from mlx_preflight.memory import fit
 from mlx_preflight.memory.predict import predict
 from mlx_preflight.memory.settings import Settings
-from mlx_preflight.model.location import EMBEDDED_FOLDER
+from mlx_preflight.models import source
+from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 
 CONFIG = source.find("embedded").config
 WANTED = Settings(batch_size=4, max_seq_length=512, num_layers=4, dtype="float32")
@@ -97,7 +99,7 @@ def test_written_configs_are_what_the_trainers_read(
     settings = Settings(
         batch_size=2, grad_checkpoint=True, bits=bits, keys=keys, num_layers=3, dtype="float32"
     )
-    paths = recipes.write(tmp_path / "run", "owner/name", settings, CONFIG, "head")
+    paths = configs.write(tmp_path / "run", "owner/name", settings, CONFIG, "head")
     text = paths[0].read_text()
     document = yaml.load(text, lora.yaml_loader)  # noqa: S506  (mlx_lm's own loader)
     assert set(document) <= set(lora.CONFIG_DEFAULTS)
@@ -118,7 +120,7 @@ def test_bits_that_axolotl_lacks_leave_its_file_out(tmp_path: Path) -> None:
     """Six bits are written for MLX-LM alone, and somebody is told why."""
     said: list[str] = []
     settings = Settings(bits=6, dtype="float32")
-    paths = recipes.write(tmp_path, "owner/name", settings, CONFIG, "head", said.append)
+    paths = configs.write(tmp_path, "owner/name", settings, CONFIG, "head", said.append)
     assert [path.name for path in tmp_path.iterdir()] == [path.name for path in paths]
     assert [path.name for path in paths] == ["lora_config.yaml"]
     assert said == ["axolotl.yml is not written: bits is 6; allowed: 4, 8, 16 for axolotl"]
@@ -138,7 +140,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """A config that is there stays."""
     (tmp_path / "axolotl.yml").write_text("mine")
     with pytest.raises(UsageError, match="exists"):
-        recipes.write(tmp_path, "owner/name", Settings(), CONFIG, "head")
+        configs.write(tmp_path, "owner/name", Settings(), CONFIG, "head")
     assert [path.name for path in tmp_path.iterdir()] == ["axolotl.yml"]
 
 
@@ -146,7 +148,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_mlx_lm_trains_with_the_written_config(tmp_path: Path) -> None:
     """`mlx_lm.lora -c` runs two steps of the embedded model from the file as written."""
     settings = Settings(batch_size=1, max_seq_length=64, num_layers=4, bits=None, dtype="float32")
-    path, _ = recipes.write(tmp_path, str(EMBEDDED_FOLDER), settings, CONFIG, "head")
+    path, _ = configs.write(tmp_path, str(EMBEDDED_FOLDER), settings, CONFIG, "head")
     (tmp_path / "data").mkdir()
     row = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}
     for name in ("train", "valid"):

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from memory.models import qwen, small
 
-from mlx_preflight.errors import UsageError
-from mlx_preflight.memory import subjects
-from mlx_preflight.memory.breakdown import CATEGORIES
+from mlx_preflight.core.errors import UsageError
+from mlx_preflight.memory import traced_run
 from mlx_preflight.memory.measure import measure
 from mlx_preflight.memory.predict import Prediction, predict
+from mlx_preflight.memory.replay.breakdown import CATEGORIES
+from tests.memory.models import qwen, small
 
 SEVEN_B = qwen(
     hidden_size=3584,
@@ -152,7 +152,7 @@ def test_a_longer_answer_grows_the_cache(backend: str) -> None:
 def test_the_last_growth_of_the_cache_is_traced(prompt: int, grown: int) -> None:
     """The cache grows by whole steps, wherever the prompt ended; old and new live together."""
     settings = small(inference=True, prompt_tokens=prompt, generate_tokens=1024)
-    step = subjects.build(qwen(), settings).steps[-1]
+    step = traced_run.build(qwen(), settings).steps[-1]
     labels = step.graph.labels
     before = {step.graph.shapes[item][2] for item, name in labels.items() if name == "KV cache"}
     after = {step.graph.shapes[item][2] for item in step.outputs}

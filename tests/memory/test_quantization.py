@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory.models import qwen, small
 
-from mlx_preflight.errors import EstimateError
-from mlx_preflight.memory import quantization, recipes
+from mlx_preflight.core.errors import EstimateError
+from mlx_preflight.frameworks import configs
 from mlx_preflight.memory.fit import fit
 from mlx_preflight.memory.predict import predict
+from mlx_preflight.models import checkpoint as c
+from mlx_preflight.models.quantization import Quantization, read_quantization
+from tests.memory.models import qwen, small
 
 DOWN = "model.layers.0.mlp.down_proj"
+FP8 = {"quant_method": "fp8", "weight_block_size": [32, 32], "scale_fmt": "ue8m0"}
+NVFP4 = {"bits": 4, "group_size": 16, "mode": "nvfp4"}
 MIXED = {"bits": 4, "group_size": 64, DOWN: {"bits": 8, "group_size": 32}}
 
 
@@ -61,6 +65,63 @@ def test_the_weights_are_those_that_mlx_lm_loads(tmp_path: Path, quantized: dict
     assert not found.warnings
 
 
+FORMATS = {
+    "affine": {"bits": 4, "group_size": 64},
+    "mixed": MIXED,
+    "left out": {"bits": 8, "group_size": 32, DOWN: False},
+    "other mode in one layer": {"bits": 4, "group_size": 64, DOWN: NVFP4},
+    "mxfp4": {"bits": 4, "group_size": 32, "mode": "mxfp4"},
+    "mxfp8": {"bits": 8, "group_size": 32, "mode": "mxfp8"},
+    "nvfp4": NVFP4,
+}
+
+
+@pytest.mark.parametrize("quantized", FORMATS.values(), ids=FORMATS)
+def test_every_module_is_declared_as_mlx_lm_loads_it(
+    tmp_path: Path, quantized: dict[str, Any]
+) -> None:
+    """Bits, group and mode of each module, and the parameters that the files hold."""
+    from mlx_lm.utils import get_total_parameters, load_model
+
+    config = checkpoint(tmp_path, quantized)
+    model, _ = load_model(tmp_path, lazy=True)
+    declared = read_quantization(config)
+    assert declared is not None
+    packed = [(path, module) for path, module in model.named_modules() if hasattr(module, "bits")]
+    assert packed
+    for path, module in packed:
+        own = declared.of(path)
+        assert own is not None
+        assert (own.bits, own.group_size) == (module.bits, module.group_size)
+        assert own.mode == module.mode
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    inspected = c.inspect(tmp_path)
+    assert inspected.parameters == get_total_parameters(model)
+    assert c.check_shapes(inspected).problems == ()
+
+
+def test_a_layers_own_entry_is_completed_by_mlx_and_not_by_the_model() -> None:
+    """mlx_lm hands it to `to_quantized`, whose defaults depend on the mode alone."""
+    whole = {"bits": 8, "group_size": 32, "a": {"bits": 2}, "b": {"mode": "nvfp4"}, "c": True}
+    declared = read_quantization({"quantization": whole})
+    assert declared is not None
+    assert declared.of("a") == Quantization(2, 64)
+    assert declared.of("b") == Quantization(4, 16, "nvfp4")
+    assert declared.of("c") == declared.of("d") == declared
+
+
+@pytest.mark.parametrize("quantized", [{"bits": 4, "group_size": 16}, {**NVFP4, "bits": 8}])
+def test_groups_of_16_belong_to_nvfp4_alone(quantized: dict[str, Any]) -> None:
+    """MLX has no kernel for them in another mode, and no other width in this one."""
+    import mlx.core as mx
+
+    with pytest.raises(ValueError, match=r"group size|bits"):
+        mx.quantize(mx.zeros((32, 64)), **quantized)
+    with pytest.raises(EstimateError, match="of quantization is"):
+        read_quantization({"quantization": quantized})
+
+
 @pytest.mark.slow
 def test_a_layer_that_the_config_leaves_out_stays_unquantized() -> None:
     """False beside its name says so in mlx_lm's own configs."""
@@ -74,7 +135,7 @@ def test_a_layer_that_the_config_leaves_out_stays_unquantized() -> None:
     ("stored", "bits", "group", "mode"),
     [
         ({"quant_method": "mxfp4"}, 4, 32, "mxfp4"),
-        ({"quant_method": "fp8", "weight_block_size": [32, 32]}, 8, 32, "mxfp8"),
+        (FP8, 8, 32, "mxfp8"),
         ({"quant_method": "compressed-tensors", "format": "pack-quantized"}, 4, 32, "affine"),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, 4, 16, "nvfp4"),
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, 4, 128, "affine"),
@@ -84,7 +145,7 @@ def test_other_libraries_weights_are_what_mlx_lm_makes_of_them(
     stored: dict[str, Any], bits: int, group: int, mode: str
 ) -> None:
     """mlx_lm reads these; what it does not read is refused, below."""
-    found = quantization.stored({"quantization_config": stored})
+    found = read_quantization({"quantization_config": stored})
     assert found is not None
     assert (found.bits, found.group_size, found.mode) == (bits, group, mode)
 
@@ -129,7 +190,7 @@ def test_other_bits_than_the_stored_ones_are_said_and_never_written(tmp_path: Pa
     config = qwen(quantization={"bits": 8, "group_size": 64})
     assert any("stores 8 bits" in text for text in predict(config, small(bits=4)).warnings)
     with pytest.raises(EstimateError, match="8, as the weights are quantized already"):
-        recipes.write(tmp_path, "model", small(bits=4), config, "head")
+        configs.write(tmp_path, "model", small(bits=4), config, "head")
     assert not [*tmp_path.iterdir()]
 
 
@@ -148,3 +209,13 @@ def test_a_layer_that_the_model_lacks_is_named() -> None:
     config = qwen(quantization={**MIXED, "vision.proj": {"bits": 8, "group_size": 64}})
     found = predict(config, small(bits=4))
     assert any("vision.proj" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "quantized",
+    [{"quant_method": "fp8"}, {**FP8, "scale_fmt": None}, {}],
+    ids=["fp8", "scale", "{}"],
+)
+def test_what_mlx_lm_unpacks_while_loading_is_unquantized(quantized: dict[str, Any]) -> None:
+    """It makes bfloat16 of 8-bit floats whose scales are not powers of two."""
+    assert read_quantization({"quantization_config": quantized}) is None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from memory.models import qwen, small
 
-from mlx_preflight.errors import EstimateError, UntraceableError
-from mlx_preflight.memory import rules
+from mlx_preflight.core.errors import EstimateError, UntraceableError
 from mlx_preflight.memory.predict import predict
+from mlx_preflight.memory.replay import rules
 from mlx_preflight.memory.settings import Settings
+from tests.memory.models import qwen, small
 
 MOE: dict[str, Any] = {
     "model_type": "mixtral",

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_preflight import register
+from mlx_preflight.core.result import CheckResult, Evidence, Measurement, Status
+from mlx_preflight.plan import register
 from mlx_preflight.report import html
-from mlx_preflight.result import CheckResult, Evidence, Measurement, Status
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -104,7 +104,7 @@ def test_measurements_have_unit_and_limit(make_report: Maker) -> None:
     """All of them are shown, unlike in Markdown, whose tables must stay narrow."""
     values = tuple(Measurement(f"v{n}_bytes", n * 10**9, "bytes", "<= 16 GB") for n in range(20))
     text = html.render(make_report(check("AC6.7", Status.PASS, "fits", measurements=values)))
-    assert 'v19_bytes: 19.000 GB <span class="soft">(limit &lt;= 16 GB)</span>' in text
+    assert 'v19_bytes: 19 GB <span class="soft">(limit &lt;= 16 GB)</span>' in text
 
 
 def test_the_places_of_a_gate_are_named(make_report: Maker) -> None:

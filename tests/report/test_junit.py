@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_preflight import register
+from mlx_preflight.core.result import CheckResult, Evidence, Measurement, Status
+from mlx_preflight.plan import register
 from mlx_preflight.report import junit
-from mlx_preflight.result import CheckResult, Evidence, Measurement, Status
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -96,10 +96,12 @@ def test_hostile_text_is_text(make_report: Maker, status: Status) -> None:
 @given(st.text(st.characters(), max_size=50))
 @settings(deadline=None)
 def test_any_text_survives_as_xml(text: str) -> None:
-    """What `clean` returns can stand in a document and be written as UTF-8."""
-    element = ET.Element("x", value=junit.clean(text))
-    element.text = junit.clean(text)
-    assert ET.fromstring(ET.tostring(element, encoding="utf-8")).text == (junit.clean(text) or None)
+    """What `xml_text` returns can stand in a document and be written as UTF-8."""
+    element = ET.Element("x", value=junit.xml_text(text))
+    element.text = junit.xml_text(text)
+    assert ET.fromstring(ET.tostring(element, encoding="utf-8")).text == (
+        junit.xml_text(text) or None
+    )
 
 
 def test_a_huge_reason_is_cut(make_report: Maker) -> None:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from mlx_preflight import register
-from mlx_preflight.report import markdown
-from mlx_preflight.result import CheckResult, Evidence, Measurement, Status
+from mlx_preflight.core.markdown_text import code_or_text, escape
+from mlx_preflight.core.result import CheckResult, Evidence, Measurement, Status
+from mlx_preflight.plan import register
+from mlx_preflight.report import html, markdown
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -93,7 +94,7 @@ def test_a_session_that_did_not_run_is_one_finding(make_report: Maker) -> None:
 
 
 def test_measurements_are_rendered_with_unit_and_limit(make_report: Maker) -> None:
-    """Bytes become GB or MB of 10^9 and 10^6, digests are short, limits are shown."""
+    """Bytes become GB of 10^9, digests are short, limits are shown."""
     values = (
         Measurement("peak_bytes", 4_731_000_000, "bytes", "<= 16 GB"),
         Measurement("disk_bytes", 3_707_871, "bytes"),
@@ -103,7 +104,7 @@ def test_measurements_are_rendered_with_unit_and_limit(make_report: Maker) -> No
     )
     text = markdown.render(make_report(check("AC6.7", Status.PASS, "fits", measurements=values)))
     shown = (
-        r"peak\_bytes: 4.731 GB (limit &lt;= 16 GB)<br>disk\_bytes: 3.71 MB<br>load\_s: 0.08823 s"
+        r"peak\_bytes: 4.73 GB (limit &lt;= 16 GB)<br>disk\_bytes: 0.00371 GB<br>load\_s: 0.0882 s"
     )
     assert shown in text
     assert r"parameters: 7,615,616,512<br>digest: aaaaaaaaaaaa |" in text
@@ -144,8 +145,8 @@ def test_hostile_text_is_text(make_report: Maker, status: Status) -> None:
 @settings(deadline=None, max_examples=300)
 def test_no_text_becomes_markup(text: str) -> None:
     """Whatever a reason holds, it adds no tag but code and stays in its cell."""
-    cell = markdown.code_or_text(text)
-    page = Page(f"| a | b |\n|---|---|\n| x{cell} | {markdown.escape(text)} |\n")
+    cell = code_or_text(text)
+    page = Page(f"| a | b |\n|---|---|\n| x{cell} | {escape(text)} |\n")
     assert set(page.tags) <= {"table", "thead", "tbody", "tr", "th", "td", "code"}
     assert (page.tags.count("tr"), page.tags.count("td")) == (2, 2)
     assert page.attributes == []
@@ -164,7 +165,7 @@ def test_a_huge_report_is_cut_and_says_so(make_report: Maker) -> None:
     report["rows"] = [{**row, "reason": "é<&" * 200} for row in report["rows"]]
     text = markdown.render(report)
     assert len(text.encode()) <= markdown.MAX_BYTES
-    assert "\n\n*Cut here: the report is longer; the whole is in report.json.*\n\n" in text
+    assert "\n\n*Cut here: the complete report is in report.json.*\n\n" in text
     assert "- commit c0ffee" in text
     assert text.startswith("# Preflight: ")
 
@@ -180,31 +181,6 @@ def test_what_is_unknown_is_called_unknown(make_report: Maker) -> None:
     assert "- unknown, unknown cores, RAM unknown; unknown" in text
 
 
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x9b31mred", "red"),
-        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x07", "link"),
-        ("\x1b]0;never ended", "0;never ended"),
-        ("\x1bcreset", "reset"),
-        ("a\r\n\tb  c\x0bd", "a b c d"),
-        ("a\x00\x08\u200e\u202eb", "ab"),
-        ("abcdef", "ab…"),
-    ],
-)
-def test_control_characters_go(raw: str, shown: str) -> None:
-    """Terminal escapes vanish whole, line breaks become blanks, cuts are marked."""
-    assert markdown.plain(raw, 3 if raw == "abcdef" else 300) == shown
-
-
-def test_a_limit_is_read_like_its_value() -> None:
-    """Sixteen billion bytes are 16 GB; counts, texts and small limits stand as they are."""
-    assert markdown.render_limit("<= 16000000000", "bytes") == "<= 16.000 GB"
-    assert markdown.render_limit(">= 1", "bytes") == ">= 1"
-    assert markdown.render_limit("within 10", "percent") == "within 10"
-
-
 def test_what_a_model_does_not_have_is_left_out(make_report: Maker) -> None:
     """A revision of None would read like the name of one."""
     report = make_report({})
@@ -212,3 +188,20 @@ def test_what_a_model_does_not_have_is_left_out(make_report: Maker) -> None:
     text = markdown.render(report)
     assert "model requested: embedded" in text
     assert "None" not in text
+
+
+def test_every_package_of_a_judged_environment_is_named(make_report: Maker) -> None:
+    """Sessions that judged the same packages share a line, in Markdown and in HTML."""
+    packages = {f"package-{number}": f"{number}.0" for number in range(120)}
+    judged = {"path": ".nox/a", "python": "3.11.7", "digest": "ab" * 32, "packages": packages}
+    report = make_report({})
+    first, second, *_ = report["sessions"]
+    report["sessions"][first]["environment"]["judged"] = judged
+    report["sessions"][second]["environment"]["judged"] = {**judged, "path": ".nox/b"}
+    said = (
+        f"{first}, {second} judged .nox/a, .nox/b (Python 3.11.7, 120 packages, sha256 "
+        f"{'ab' * 6}): package-0 0.0, "
+    )
+    for text in (markdown.render(report).replace("\\", ""), html.render(report)):
+        assert said in text
+        assert "package-119 119.0" in text

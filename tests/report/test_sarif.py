@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_preflight.diagnostic import KEPT, Diagnostic
-from mlx_preflight.errors import ResultError
+from mlx_preflight.core.diagnostic import KEPT, Diagnostic
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.result import CheckResult, Evidence, Status
 from mlx_preflight.report import sarif
-from mlx_preflight.result import CheckResult, Evidence, Status
 
 Maker = Callable[..., dict[str, Any]]
 

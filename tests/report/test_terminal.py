@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from mlx_preflight import register
+from mlx_preflight.core.result import CheckResult, Evidence, Status
+from mlx_preflight.plan import register
 from mlx_preflight.report import terminal
-from mlx_preflight.result import CheckResult, Evidence, Status
 
 Maker = Callable[..., dict[str, Any]]
 
@@ -39,7 +39,7 @@ def test_every_session_is_a_whole_line(make_report: Maker, width: int) -> None:
     for session in register.sessions():
         [line] = [item for item in text.splitlines() if item.split(" ")[0] == session.id]
         count = len(session.checks)
-        assert line.split() == [session.id, "PASS", f"{count}/{count}", "1.2"]
+        assert line.split() == [session.id, "PASS", f"{count}/{count}", "1.25"]
     assert max(len(line) for line in text.splitlines()) <= width
     assert "\x1b" not in text
 

@@ -6,20 +6,21 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gates import sample
 
-from mlx_preflight import plan, register
-from mlx_preflight.result import Status
-from mlx_preflight.selftest import faults, proof, record, session
-from mlx_preflight.selftest.record import Trial
+from mlx_preflight.core.result import Status
+from mlx_preflight.plan import register, spec
+from mlx_preflight.run import proof_record
+from mlx_preflight.run.proof_record import Trial
+from mlx_preflight.selftest import faults, proof, session
+from tests.gates import sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlx_preflight.result import Outcome
+    from mlx_preflight.core.result import Outcome
 
 CHECKS = register.find_session("selftest")[0].checks
-JUDGES = [getattr(session, check.function) for check in CHECKS]
+JUDGES = [session.CHECKS[check.id] for check in CHECKS]
 TOOLS = dict.fromkeys(proof.GATES, "tool 1.0")
 
 
@@ -35,7 +36,7 @@ GOOD = (CLEAN, *(caught(fault) for fault in faults.FAULTS))
 
 def judged(trials: tuple[Trial, ...]) -> list[Outcome]:
     """Return the outcome of every gate."""
-    return [judge(session.Facts(trials)) for judge in JUDGES]
+    return [judge(session.Proof(trials)) for judge in JUDGES]
 
 
 def test_every_gate_has_a_fault_of_its_own() -> None:
@@ -77,20 +78,23 @@ def test_no_fault_is_no_proof() -> None:
 def test_a_result_says_when_its_gate_was_proved(tmp_path: Path) -> None:
     """Date and tool version stand in the gate's result; another version was never proved."""
     gate = proof.GATES[0]
-    assert record.said(tmp_path, gate, "tool 1.0") == "never"
-    record.write(tmp_path, proof.GATES, GOOD)
-    assert record.said(tmp_path, gate, "tool 1.0").startswith("passed 20")
-    assert record.said(tmp_path, gate, "tool 1.0").endswith("2 faults caught")
-    assert record.said(tmp_path, gate, "tool 2.0").endswith("never with tool 2.0")
-    record.write(tmp_path, proof.GATES, (CLEAN, caught(faults.FAULTS[0], red=frozenset())))
-    assert record.said(tmp_path, gate, "tool 1.0").startswith("failed 20")
+    assert proof_record.selftest_note(tmp_path, gate, "tool 1.0") == "never"
+    proof_record.write(tmp_path, proof.GATES, GOOD)
+    assert proof_record.selftest_note(tmp_path, gate, "tool 1.0").startswith("passed 20")
+    assert proof_record.selftest_note(tmp_path, gate, "tool 1.0").endswith("2 faults caught")
+    assert proof_record.selftest_note(tmp_path, gate, "tool 2.0").endswith("never with tool 2.0")
+    proof_record.write(tmp_path, proof.GATES, (CLEAN, caught(faults.FAULTS[0], red=frozenset())))
+    assert proof_record.selftest_note(tmp_path, gate, "tool 1.0").startswith("failed 20")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"gates": {}, "date": "x"})])
 def test_a_damaged_record_proves_nothing(tmp_path: Path, text: str) -> None:
     """What cannot be read is unknown, never passed."""
-    (tmp_path / record.FILE).write_text(text)
-    assert record.said(tmp_path, proof.GATES[0], "t") == "unknown: the record is damaged"
+    (tmp_path / "selftest.json").write_text(text)
+    assert (
+        proof_record.selftest_note(tmp_path, proof.GATES[0], "t")
+        == "unknown: the record is damaged"
+    )
 
 
 @pytest.mark.slow
@@ -104,14 +108,14 @@ def test_gates_carry_their_proof(tmp_path: Path) -> None:
 def test_the_real_gates_fail_for_real_faults(tmp_path: Path) -> None:
     """Every planted fault turns exactly its gates red, with the tools of this venv."""
     notes: list[str] = []
-    done = tuple(proof.trials(tmp_path, notes.append))
+    done = tuple(proof.trials(tmp_path, tmp_path / "environments", notes.append))
     assert len(notes) == len(faults.FAULTS) + 1
     wrong: list[Any] = [(t.fault, t.missed, {g: t.red[g] for g in t.alarms}) for t in done]
     assert [item for item in wrong if item[1] or item[2]] == []
     covered = next(trial for trial in done if "84.60" in trial.fault)
-    assert "84.60 %" in covered.red["gate6-coverage"]
+    assert "84.6 %" in covered.red["gate6-coverage"]
 
 
 def test_the_session_is_a_group_of_its_own() -> None:
     """`nox -s selftest` runs it, and the default plan does not."""
-    assert plan.GROUPS["selftest"] == ("selftest",)
+    assert spec.GROUPS["selftest"] == ("selftest",)

@@ -1,1 +1,1 @@
-"""Bring the pipeline to another repository: look at its layout, propose files, write them."""
+"""Gates for another repository: survey its layout, propose files, write them."""

@@ -1,4 +1,4 @@
-"""Propose the files that bring the pipeline to a repository; nothing is written here."""
+"""Proposed files that bring the gates to a repository; nothing is written here."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_preflight.adopt.survey import Survey
-from mlx_preflight.errors import UsageError
-from mlx_preflight.project_table import Settings
+from mlx_preflight.core.errors import UsageError
+from mlx_preflight.core.workspace import NAME
+from mlx_preflight.plan.settings import ProjectSettings
 
 NOXFILE = '''"""Run the quality gates: `nox`, `nox -s gates`, `nox -s summary`."""
 
@@ -63,12 +64,12 @@ jobs:
 
 WORKFLOW_PATH = ".github/workflows/preflight.yml"
 
-IGNORED = (".nox/", ".preflight/")
+IGNORED = (".nox/", f"{NAME}/")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Hold one file as it is and as it would be.
+    """Change of one file.
 
     Attributes:
         path: File, relative to the project.
@@ -94,17 +95,11 @@ class Change:
 
 
 def changes(project: Path, seen: Survey, *, workflow: bool = True) -> Iterator[Change]:
-    """Yield what is missing; a file that already serves is left out.
-
-    Args:
-        project: Root of the repository.
-        seen: What is there.
-        workflow: Whether a GitHub workflow is wanted.
-    """
+    """Yield what is missing; a file that already serves is left out."""
     yield from _noxfile(project)
     if not seen.table:
         before = _read(project / "pyproject.toml")
-        text = _added(before, f"\n\n{table(seen)}") if before else table(seen)
+        text = _append(before, f"\n\n{table(seen)}") if before else table(seen)
         yield Change("pyproject.toml", before, text, "the limits that the gates judge by")
     if workflow and _read(project / WORKFLOW_PATH) is None:
         yield Change(WORKFLOW_PATH, None, WORKFLOW, "the same run in CI")
@@ -112,12 +107,12 @@ def changes(project: Path, seen: Survey, *, workflow: bool = True) -> Iterator[C
     missing = [name for name in IGNORED if name not in (before or "").split()]
     if missing:
         lines = "".join(f"{name}\n" for name in missing)
-        text = _added(before, f"\n{lines}") if before and before.strip() else lines
+        text = _append(before, f"\n{lines}") if before and before.strip() else lines
         yield Change(".gitignore", before, text, "venvs and results stay out of git")
 
 
 def remarks(project: Path, seen: Survey) -> Iterator[str]:
-    """Yield what stands in the way in files that are there already and are left as they are."""
+    """Yield remarks on existing files that keep the gates from running and are not changed."""
     if "nox" not in (_read(project / WORKFLOW_PATH) or "nox"):
         yield f"{WORKFLOW_PATH} is another workflow: it does not run the gates"
     if "options.sessions" in (_read(project / "noxfile.py") or ""):
@@ -135,12 +130,12 @@ def _noxfile(project: Path) -> Iterator[Change]:
             "from mlx_preflight import sessions  # noqa: E402\n\n"
             "sessions.define(Path(__file__).resolve().parent)\n"
         )
-        yield Change("noxfile.py", before, _added(before, added), "the sessions, added")
+        yield Change("noxfile.py", before, _append(before, added), "the sessions, added")
 
 
 def table(seen: Survey) -> str:
     """Return the project's table with a comment on every key."""
-    default = Settings()
+    default = ProjectSettings()
     lines = [
         "[tool.mlx-preflight]",
         "# What bare `nox` runs: `gates`, or `preflight` for the whole plan with a model.",
@@ -163,7 +158,7 @@ def table(seen: Survey) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _added(before: str, text: str) -> str:
+def _append(before: str, text: str) -> str:
     """Return a file with a text at its end, in the line ends that it has."""
     return before.rstrip() + (text.replace("\n", "\r\n") if "\r\n" in before else text)
 

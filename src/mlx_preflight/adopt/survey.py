@@ -1,4 +1,4 @@
-"""Look at a repository and say which gates apply to it, and with which settings."""
+"""Survey of a repository: which gates apply to it, and with which settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import UsageError
+from mlx_preflight.core.errors import UsageError
+from mlx_preflight.plan import register
 
 TRAINS = ("mlx-lm", "mlx_lm", "mlx")
 """A project that depends on one of these has a model to qualify."""
@@ -15,7 +16,7 @@ TRAINS = ("mlx-lm", "mlx_lm", "mlx")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Hold what was seen.
+    """Layout of a repository, and the settings that follow from it.
 
     Attributes:
         layout: `src`, `flat` or `scripts`.
@@ -34,7 +35,7 @@ class Survey:
     table: bool = False
 
 
-def look(project: Path) -> Survey:
+def survey_project(project: Path) -> Survey:
     """Survey a project's root.
 
     Raises:
@@ -54,16 +55,16 @@ def look(project: Path) -> Survey:
     )
     off = {}
     if not acceptance:
-        off["gate5-integration"] = "no folder of acceptance or integration tests"
+        off[register.GATE5_INTEGRATION] = "no folder of acceptance or integration tests"
     if not ({"build-system", "project"} & set(document) or (project / "setup.py").is_file()):
-        off["gate7-build"] = "scripts only: there is no package to build"
+        off[register.GATE7_BUILD] = "scripts only: there is no package to build"
     about = document.get("project", {})
     needs = [str(line) for line in about.get("dependencies", [])]
     described = "name" in about
-    if not described and "gate7-build" in off:
-        off["gate8-audit"] = "no [project] table, so nothing says what runs"
+    if not described and register.GATE7_BUILD in off:
+        off[register.GATE8_AUDIT] = "no [project] table, so nothing says what runs"
     elif described and not needs and "dependencies" not in about.get("dynamic", []):
-        off["gate8-audit"] = "no runtime dependency, so there is nothing to audit"
+        off[register.GATE8_AUDIT] = "no runtime dependency, so there is nothing to audit"
     trains = any(line.startswith(TRAINS) for line in needs)
     return Survey(
         layout,

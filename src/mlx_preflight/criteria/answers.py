@@ -1,4 +1,4 @@
-"""Keep the answers of AC5 as a document with a digest that a sign-off can hold on to.
+"""Stored answers of AC5, with the digest that a sign-off names.
 
 The digest covers what a reader judges (model, prompts, answers, settings), not times or
 the machine, so that running the same thing again does not expire a sign-off.
@@ -13,14 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import environment
-from mlx_preflight.errors import ResultError
-from mlx_preflight.json_file import read_json, write_json
-from mlx_preflight.model.coherence import Judgement
-from mlx_preflight.model.exchange import Answer, Generation
-
-LOCATION = Path("artifacts", "ac5-inference", "answers.json")
-"""Place of the document under the project's `.preflight` folder."""
+from mlx_preflight.core import environment
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.criteria.coherence import Judgement
+from mlx_preflight.runtime.messages import Answer, Generation
 
 
 def canonical(
@@ -63,16 +61,8 @@ def save(
     judgements: Sequence[Judgement],
     model: Mapping[str, Any],
 ) -> Path:
-    """Write the document and return its path.
-
-    Args:
-        state: The `.preflight` folder.
-        judged: What `canonical` returned.
-        generation: Times of the answers.
-        judgements: One per answer.
-        model: Facts about the model, for the reader.
-    """
-    path = state / LOCATION
+    """Write the document and return its path."""
+    path = Workspace(state).answers
     pairs = zip(generation.answers, judgements, strict=True)
     document = {
         "schema": 1,
@@ -109,7 +99,7 @@ def read(state: Path) -> dict[str, Any]:
     Raises:
         ResultError: There is none, or its content does not match its digest.
     """
-    path = state / LOCATION
+    path = Workspace(state).answers
     document = read_json(path)
     if not isinstance(document, dict) or not isinstance(document.get("judged"), dict):
         raise ResultError(f"{path}: not a document of answers")

@@ -1,24 +1,24 @@
-"""Install the project into a clean venv, run `pip check` there, and judge both."""
+"""Installation of the project into a clean venv, with `pip check` there."""
 
 from __future__ import annotations
 
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_preflight.isolate import Finished, run_child
-from mlx_preflight.result import Measurement, Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.core.child import ChildRun, run_child
+from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.core.units import format_seconds
+from mlx_preflight.run.context import Context
 
 PIP = "pip>=25,<27"
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Hold what the clean venv answered.
+    """Outcome of an installation into a clean venv.
 
     Attributes:
         install: How building or installing ended, or why it could not be tried.
@@ -27,10 +27,10 @@ class Installation:
         beside: How `pip check` ended after more was installed beside it, likewise.
     """
 
-    install: Finished | str
-    pip_check: Finished | str
+    install: ChildRun | str
+    pip_check: ChildRun | str
     artifact: str = "-e ."
-    beside: Finished | str = "nothing was installed beside it"
+    beside: ChildRun | str = "nothing was installed beside it"
 
 
 def editable(context: Context, session_id: str) -> Installation:
@@ -47,7 +47,7 @@ def from_wheel(context: Context, session_id: str, beside: Sequence[str] = ()) ->
     if uv:
         build = [uv, "build", "--quiet", "--wheel", "--out-dir", str(dist), "."]
     else:
-        build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(dist), "."]
+        build = [str(context.python), "-m", "pip", "wheel", "--no-deps", "-w", str(dist), "."]
     built = _run(context, build)
     wheels = sorted(dist.glob("*.whl"))
     if built.returncode != 0 or len(wheels) != 1:
@@ -63,11 +63,13 @@ def judge_install(done: Installation) -> Outcome:
     if done.install.returncode != 0 or not done.artifact:
         reason = f"the installation exited {done.install.returncode}: {done.install.tail(3)}"
         return Outcome(Status.FAIL, reason, measurements=(seconds,))
-    reason = f"{done.artifact} installed into a clean venv in {done.install.duration_s:.1f} s"
+    reason = (
+        f"{done.artifact} installed into a clean venv in {format_seconds(done.install.duration_s)}"
+    )
     return Outcome(Status.PASS, reason, measurements=(seconds,))
 
 
-def judge_pip_check(done: Finished | str) -> Outcome:
+def judge_pip_check(done: ChildRun | str) -> Outcome:
     """Judge the output of `pip check`: only its own sentence is a pass."""
     if isinstance(done, str):
         return Outcome(Status.ERROR, done)
@@ -95,10 +97,10 @@ def _install(
     uv = shutil.which("uv")
     python = venv / "bin" / "python"
     if uv:
-        create = [uv, "venv", "--quiet", "--python", sys.executable, str(venv)]
+        create = [uv, "venv", "--quiet", "--python", str(context.python), str(venv)]
         install = [uv, "pip", "install", "--python", str(python), PIP]
     else:
-        create = [sys.executable, "-m", "venv", str(venv)]
+        create = [str(context.python), "-m", "venv", str(venv)]
         install = [str(python), "-m", "pip", "install"]
     try:
         made = _run(context, create)
@@ -122,5 +124,5 @@ def _install(
         shutil.rmtree(venv, ignore_errors=True)
 
 
-def _run(context: Context, argv: list[str]) -> Finished:
+def _run(context: Context, argv: list[str]) -> ChildRun:
     return run_child(argv, cwd=context.project, timeout_s=context.settings.timeout_s)

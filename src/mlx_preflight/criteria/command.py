@@ -1,4 +1,4 @@
-"""Run one criterion from a script: parse, run the session, hand back what it measured.
+"""Command line of the scripts that run one criterion.
 
 Scripts keep their results apart from the plan's, in `.preflight/scripts`, so that trying
 one can neither complete nor spoil a run.
@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import plan, project_table, register
-from mlx_preflight.errors import PreflightError
-from mlx_preflight.result import CheckResult, SessionResult, Status
-from mlx_preflight.runner import Context, new_run_id, run_session
+from mlx_preflight.core.errors import PreflightError
+from mlx_preflight.core.result import CheckResult, SessionResult, Status
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.plan import register
+from mlx_preflight.plan import settings as project_table
+from mlx_preflight.plan.options import RunOptions
+from mlx_preflight.run.context import Context, choose
+from mlx_preflight.run.session import run_session
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Hold a finished session and read its measurements by name."""
+class ScriptRun:
+    """Finished session whose measurements are read by name."""
 
     context: Context
     result: SessionResult
@@ -43,7 +47,7 @@ class Run:
 def main(
     session_id: str,
     needed: Sequence[str],
-    lines: Callable[[Run], Iterable[str]],
+    lines: Callable[[ScriptRun], Iterable[str]],
     arguments: Sequence[str] | None = None,
     *,
     may_wait: Sequence[str] = (),
@@ -65,7 +69,7 @@ def main(
     try:
         context = _context(options)
         session, _ = register.find_session(session_id)
-        run = Run(context, run_session(session, context))
+        run = ScriptRun(context, run_session(session, context))
     except PreflightError as error:
         print(f"{error}\n{error.hint}".strip(), file=sys.stderr)
         return error.exit_code
@@ -78,10 +82,12 @@ def main(
         for check_id in needed
         if (status := run.check(check_id).status) is not Status.BLOCKED or check_id not in may_wait
     ]
-    return {Status.PASS: 0, Status.FAIL: 1}.get(Status.worst(found), 3)
+    return Status.worst(found).exit_code
 
 
-def _print(run: Run, needed: Sequence[str], lines: Callable[[Run], Iterable[str]]) -> None:
+def _print(
+    run: ScriptRun, needed: Sequence[str], lines: Callable[[ScriptRun], Iterable[str]]
+) -> None:
     print(f"Model: {run.context.model} (evidence: {run.context.evidence})")
     for line in lines(run):
         print(line)
@@ -95,27 +101,19 @@ def _print(run: Run, needed: Sequence[str], lines: Callable[[Run], Iterable[str]
 def _options(session_id: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=register.find_session(session_id)[0].title)
     parser.add_argument("--project", type=Path, default=Path(), help="root of the project")
-    parser.add_argument("--profile", help="profile, see `mlx-preflight list`")
-    parser.add_argument("--model", help="model folder or hub id instead of the profile's")
-    parser.add_argument("--budget-gb", type=float, help="memory budget in GB (10^9 bytes)")
+    RunOptions.add_to(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser.parse_args(arguments)
 
 
 def _context(options: argparse.Namespace) -> Context:
     project = options.project.resolve()
-    settings = project_table.load_settings(project)
-    profile = plan.choose(
-        settings, profile=options.profile, model=options.model, budget_gb=options.budget_gb
-    )
-    return Context(
-        project=project,
-        state=project / ".preflight" / "scripts",
-        run_id=new_run_id(),
-        profile=profile,
-        settings=settings,
-        model=profile.model,
-        evidence=profile.evidence,
-        budget_bytes=int(profile.budget_gb * 1e9),
+    # The scripts load, ask and train a model: like their sessions, they need no project.
+    settings = project_table.load_settings(project, required=False)
+    return Context.of(
+        project,
+        settings,
+        choose(settings, **RunOptions.parsed(options).choice()),
+        workspace=Workspace.of(project).scripts,
         note=lambda line: print(line, file=sys.stderr, flush=True),
     )

@@ -1,29 +1,31 @@
-"""Judge AC8: the framework's packages are dependencies with bounds, and install cleanly."""
+"""AC8: the framework's packages are dependencies with bounds, and install cleanly."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from mlx_preflight import register
+from mlx_preflight.core.errors import PreflightError, ResultError
+from mlx_preflight.core.result import Measurement, Outcome, Status, read_result
 from mlx_preflight.criteria import clean_venv
 from mlx_preflight.criteria.clean_venv import Installation
-from mlx_preflight.errors import PreflightError, ResultError
 from mlx_preflight.gates import audit
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Measurement, Outcome, Status, read_result
-from mlx_preflight.runner import Context
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 _LOWER = (">=", ">", "==", "~=", "===")
 _UPPER = ("<", "<=", "==", "~=", "===")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold the parsed requirements and what a clean venv answered.
+class DependencyFacts:
+    """Parsed requirements, and the installation into a clean venv.
 
     Attributes:
         requirements: `[project] dependencies`.
@@ -38,7 +40,7 @@ class Facts:
     audit: Outcome
 
 
-def gather(session: Session, context: Context) -> Facts:
+def gather(session: Session, context: Context) -> DependencyFacts:
     """Parse pyproject.toml and install the project into a clean venv.
 
     Raises:
@@ -56,7 +58,7 @@ def gather(session: Session, context: Context) -> Facts:
         name = canonicalize_name(str(project["name"]))
     except (OSError, KeyError, TypeError, ValueError, InvalidRequirement) as error:
         raise PreflightError(f"{path}: no readable dependencies: {error!r}") from error
-    return Facts(
+    return DependencyFacts(
         requirements=requirements,
         extras=tuple(item for item in extras if canonicalize_name(item.name) != name),
         clean=clean_venv.editable(context, session.id),
@@ -64,60 +66,21 @@ def gather(session: Session, context: Context) -> Facts:
     )
 
 
-def ac8_1(facts: Facts) -> Outcome:
-    """Prove that mlx-lm is a dependency with bounds."""
-    return _declared(facts, "mlx-lm")
-
-
-def ac8_2(facts: Facts) -> Outcome:
-    """Prove that mlx is a dependency with bounds."""
-    return _declared(facts, "mlx")
-
-
-def ac8_3(facts: Facts) -> Outcome:
-    """Prove that transformers is a dependency with bounds."""
-    return _declared(facts, "transformers")
-
-
-def ac8_4(facts: Facts) -> Outcome:
-    """Prove that huggingface-hub is a dependency with bounds."""
-    return _declared(facts, "huggingface-hub")
-
-
-def ac8_5(facts: Facts) -> Outcome:
+def ac8_5(facts: DependencyFacts) -> Outcome:
     """Prove that every dependency and extra has a lower and an upper bound."""
     every = facts.requirements + facts.extras
     if not every:
         return Outcome(Status.ERROR, "no dependency was found, so none was examined")
     loose = [str(item) for item in every if not _bounded(item)]
-    count = Measurement("requirements_examined", len(every), "count")
+    measured = (Measurement("requirements_examined", len(every), "count"),)
     if loose:
-        return Outcome(
-            Status.FAIL,
-            f"{len(loose)} of {len(every)} lack a bound: {'; '.join(loose[:5])}",
-            measurements=(count,),
-        )
-    return Outcome(
-        Status.PASS, f"all {len(every)} requirements have both bounds", measurements=(count,)
-    )
+        reason = f"{len(loose)} of {len(every)} lack a bound: {'; '.join(loose[:5])}"
+        return Outcome(Status.FAIL, reason, measurements=measured)
+    reason = f"all {len(every)} requirements have both bounds"
+    return Outcome(Status.PASS, reason, measurements=measured)
 
 
-def ac8_6(facts: Facts) -> Outcome:
-    """Prove that the project installs editable into a clean venv."""
-    return clean_venv.judge_install(facts.clean)
-
-
-def ac8_7(facts: Facts) -> Outcome:
-    """Prove that `pip check` finds no conflict in the clean venv."""
-    return clean_venv.judge_pip_check(facts.clean.pip_check)
-
-
-def ac8_8(facts: Facts) -> Outcome:
-    """Prove that no runtime package has a known vulnerability, as gate 8 does."""
-    return facts.audit
-
-
-def _declared(facts: Facts, name: str) -> Outcome:
+def _declared(facts: DependencyFacts, *, name: str) -> Outcome:
     found = [item for item in facts.requirements if canonicalize_name(item.name) == name]
     if not found:
         return Outcome(Status.FAIL, f"{name} is not in [project] dependencies")
@@ -136,7 +99,7 @@ def _bounded(requirement: Requirement) -> bool:
 
 def _audit(context: Context) -> Outcome:
     """Return gate 8's outcome of this run; without one, ask here what gate 8 would ask."""
-    session, _ = register.find_session("gate8-audit")
+    session, _ = register.find_session(register.GATE8_AUDIT)
     try:
         found = read_result(context.results / f"{session.id}.json")
     except ResultError:
@@ -148,3 +111,15 @@ def _audit(context: Context) -> Outcome:
         return audit.gate8(audit.gather(session, context))
     except PreflightError as error:
         return Outcome(Status.ERROR, str(error), remedy=error.hint)
+
+
+CHECKS: dict[str, Callable[[DependencyFacts], Outcome]] = {
+    register.AC8_1: partial(_declared, name="mlx-lm"),
+    register.AC8_2: partial(_declared, name="mlx"),
+    register.AC8_3: partial(_declared, name="transformers"),
+    register.AC8_4: partial(_declared, name="huggingface-hub"),
+    register.AC8_5: ac8_5,
+    register.AC8_6: lambda facts: clean_venv.judge_install(facts.clean),
+    register.AC8_7: lambda facts: clean_venv.judge_pip_check(facts.clean.pip_check),
+    register.AC8_8: lambda facts: facts.audit,
+}

@@ -1,17 +1,20 @@
-"""Judge AC1: the evaluation weighs MLX-LM and axolotl and comes to a decision."""
+"""AC1: the evaluation weighs MLX-LM and axolotl and comes to a decision."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 
-from mlx_preflight.criteria import evaluated, selection
-from mlx_preflight.criteria.evaluated import Evaluated
-from mlx_preflight.criteria.judging import exists, failed, judge, passed
-from mlx_preflight.criteria.structure import Document, Listing, Section, Table
-from mlx_preflight.criteria.substance import distinct, prose_problem, sentence_problem
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Outcome
-from mlx_preflight.runner import Context
+from mlx_preflight.core.result import Outcome
+from mlx_preflight.criteria import evaluation_evidence, selection
+from mlx_preflight.criteria.evaluation_evidence import EvaluationEvidence, of_document
+from mlx_preflight.criteria.markdown.document import Document, Listing, Section, Table
+from mlx_preflight.criteria.markdown.prose import deduplicated, prose_problem, sentence_problem
+from mlx_preflight.criteria.markdown.results import exists, failed, passed
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 FRAMEWORKS = (selection.SELECTED, selection.FALLBACK)
 CRITERIA = {
@@ -32,47 +35,13 @@ _PROS = r"\b(pros|advantages|strengths|benefits)\b"
 _CONS = r"\b(cons|disadvantages|weaknesses|drawbacks|limitations)\b"
 
 
-def gather(_session: Session, context: Context) -> Evaluated:
-    """Parse the evaluation report."""
-    return evaluated.gather(context.project)
+def gather(_session: Session, context: Context) -> EvaluationEvidence:
+    """Parse the evaluation report and read the evidence."""
+    return evaluation_evidence.gather(context.project)
 
 
-def ac1_1(found: Evaluated) -> Outcome:
-    """Prove that the report exists and is prose, not a list of keywords."""
-    return exists(found.document, MIN_WORDS)
-
-
-def ac1_2(found: Evaluated) -> Outcome:
-    """Prove that MLX-LM has a section with a list of pros and a list of cons."""
-    return judge(found.document, lambda document: _weighed(document, FRAMEWORKS[0]))
-
-
-def ac1_3(found: Evaluated) -> Outcome:
-    """Prove that axolotl has a section with a list of pros and a list of cons."""
-    return judge(found.document, lambda document: _weighed(document, FRAMEWORKS[1]))
-
-
-def ac1_4(found: Evaluated) -> Outcome:
-    """Prove that one table compares both frameworks on all five criteria."""
-    return judge(found.document, _matrix)
-
-
-def ac1_5(found: Evaluated) -> Outcome:
-    """Prove that a framework is selected and that a rationale follows."""
-    return judge(found.document, _selected)
-
-
-def ac1_6(found: Evaluated) -> Outcome:
-    """Prove that at least three decision factors are given."""
-    return judge(found.document, lambda document: selection.factors(document, {}))
-
-
-def ac1_7(found: Evaluated) -> Outcome:
-    """Prove that every figure stands in evidence of the configured age and versions."""
-    return evaluated.evidence(found.project)
-
-
-def _weighed(document: Document, framework: str) -> Outcome:
+def _pros_and_cons(document: Document, *, framework: str) -> Outcome:
+    """Judge that a section on one framework has a list of pros and a list of cons."""
     sections = [s for s in document.sections() if _is_about(s, framework)]
     if not sections:
         return failed(f"no section is about {framework} alone")
@@ -86,7 +55,7 @@ def _weighed(document: Document, framework: str) -> Outcome:
             return failed(f"'{section.title}', {side}: {problem}")
         texts += items
         counts[side] = len(items)
-    if len(distinct(texts)) < len(texts):
+    if len(deduplicated(texts)) < len(texts):
         return failed(f"'{section.title}': a con repeats a pro")
     return passed(f"'{section.title}' has {counts['pros']} pros, {counts['cons']} cons", **counts)
 
@@ -122,12 +91,13 @@ def _items_problem(items: list[str]) -> str:
         problem = sentence_problem(item)
         if problem:
             return f"{item[:60]!r}: {problem}"
-    if len(distinct(items)) < len(items):
+    if len(deduplicated(items)) < len(items):
         return "an item repeats another"
     return ""
 
 
 def _matrix(document: Document) -> Outcome:
+    """Judge that one table compares both frameworks on all five criteria."""
     tables = [table for section in document.root.walk() for table in section.tables]
     if not tables:
         return failed("there is no table")
@@ -149,7 +119,7 @@ def _matrix_problem(table: Table) -> str:
             return problem
         cells.append(values)
     for n, framework in enumerate(FRAMEWORKS):
-        if len(distinct(values[n] for values in cells)) < MIN_DISTINCT_CELLS:
+        if len(deduplicated(values[n] for values in cells)) < MIN_DISTINCT_CELLS:
             return f"the cells of {framework} repeat each other"
     return ""
 
@@ -167,7 +137,7 @@ def _row(table: Table, name: str, columns: list[int]) -> tuple[tuple[str, ...], 
         return (), f"the row {row[0]!r} stands for more than one criterion"
     values = tuple(row[n] if n < len(row) else "" for n in columns)
     problem = next((p for p in map(_cell_problem, values) if p), "")
-    if not problem and len(distinct(values)) < len(values):
+    if not problem and len(deduplicated(values)) < len(values):
         problem = "says the same of both frameworks"
     return values, f"row {row[0]!r}: {problem}" if problem else ""
 
@@ -177,7 +147,8 @@ def _cell_problem(cell: str) -> str:
     return "" if len(found) > 1 else f"the cell {cell!r} says nothing"
 
 
-def _selected(document: Document) -> Outcome:
+def _decision(document: Document) -> Outcome:
+    """Judge that a framework is selected and that a rationale follows."""
     section = document.find(selection.DECISION)
     chosen = [name for name in FRAMEWORKS if section and selection.stated(section, name)]
     if section is None or len(chosen) != 1:
@@ -189,3 +160,14 @@ def _selected(document: Document) -> Outcome:
     if problem:
         return failed(f"'{rationale.title}': {problem}")
     return passed(f"{chosen[0]} is selected; '{rationale.title}' says why")
+
+
+CHECKS: dict[str, Callable[[EvaluationEvidence], Outcome]] = {
+    register.AC1_1: lambda found: exists(found.document, MIN_WORDS),
+    register.AC1_2: of_document(partial(_pros_and_cons, framework=FRAMEWORKS[0])),
+    register.AC1_3: of_document(partial(_pros_and_cons, framework=FRAMEWORKS[1])),
+    register.AC1_4: of_document(_matrix),
+    register.AC1_5: of_document(_decision),
+    register.AC1_6: of_document(partial(selection.factors, topics={})),
+    register.AC1_7: evaluation_evidence.judge_evidence,
+}

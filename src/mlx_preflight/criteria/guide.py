@@ -1,4 +1,4 @@
-"""Judge AC7: a newcomer can install, verify and repair with the installation guide.
+"""AC7: a newcomer can install, verify and fix with the installation guide.
 
 That the commands work is proved by running them (`tests/acceptance/test_guide.py`);
 here the guide is read.
@@ -7,24 +7,36 @@ here the guide is read.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from mlx_preflight.criteria import references, requirement_table
-from mlx_preflight.criteria.judging import Found, exists, failed, judge, look, passed
-from mlx_preflight.criteria.requirement_table import Project
-from mlx_preflight.criteria.shell_commands import commands
-from mlx_preflight.criteria.structure import Document, Section
-from mlx_preflight.criteria.substance import (
-    distinct,
+from mlx_preflight.core.errors import PreflightError, or_error
+from mlx_preflight.core.result import Evidence, Outcome, Status
+from mlx_preflight.criteria.markdown import tables
+from mlx_preflight.criteria.markdown.commands import commands
+from mlx_preflight.criteria.markdown.document import Document, Section
+from mlx_preflight.criteria.markdown.links import link_problems, relative_links
+from mlx_preflight.criteria.markdown.prose import (
+    deduplicated,
+    missing_topics,
     prose_problem,
     sentence_problem,
-    uncovered,
     words,
 )
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Evidence, Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.criteria.markdown.results import (
+    Found,
+    exists,
+    failed,
+    judge,
+    load_document,
+    passed,
+)
+from mlx_preflight.criteria.markdown.tables import ProjectRequirements
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 PATH = Path("docs/training/FRAMEWORK_SETUP.md")
 EVALUATION, NEXT_TASK = "T001_framework_evaluation.md", "T002"
@@ -48,72 +60,33 @@ NEEDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold the guide, what pyproject.toml says, and the project's root."""
+class GuideFacts:
+    """Guide, and what it is compared with.
+
+    Attributes:
+        project: What pyproject.toml says, or why that is not known.
+        dead_links: What is wrong with the guide's relative links, or why they were not followed.
+    """
 
     guide: Found
-    project: Project | str
-    root: Path
+    project: ProjectRequirements | str
+    dead_links: list[str] | PreflightError
 
 
-def gather(_session: Session, context: Context) -> Facts:
-    """Parse the guide and pyproject.toml."""
-    return Facts(
-        look(context.project / PATH), requirement_table.read(context.project), context.project
-    )
-
-
-def ac7_1(facts: Facts) -> Outcome:
-    """Prove that the guide exists, is prose, and has the sections that it needs."""
-    return complete(facts.guide)
-
-
-def ac7_2(facts: Facts) -> Outcome:
-    """Prove that the installation is a list of numbered, different steps with commands."""
-    return judge(facts.guide, _steps)
-
-
-def ac7_3(facts: Facts) -> Outcome:
-    """Prove that at least five different commands can be copied from shell blocks."""
-    return judge(facts.guide, _commands)
-
-
-def ac7_4(facts: Facts) -> Outcome:
-    """Prove that the versions of the dependencies agree with pyproject.toml."""
-    project = facts.project
-    if isinstance(project, str):
-        return Outcome(Status.ERROR, project, Evidence.STATIC)
-    return judge(facts.guide, lambda guide: _dependencies(guide, project))
-
-
-def ac7_5(facts: Facts) -> Outcome:
-    """Prove that at least three problems are described, each with its fix."""
-    return judge(facts.guide, _troubleshooting)
-
-
-def ac7_6(facts: Facts) -> Outcome:
-    """Prove that commands verify the installation and that their output is described."""
-    return judge(facts.guide, _verification)
-
-
-def ac7_7(facts: Facts) -> Outcome:
-    """Prove that the prerequisites name a Python that the project supports, hardware and venv."""
-    project = facts.project
-    if isinstance(project, str):
-        return Outcome(Status.ERROR, project, Evidence.STATIC)
-    return judge(facts.guide, lambda guide: _prerequisites(guide, project))
-
-
-def ac7_8(facts: Facts) -> Outcome:
-    """Prove that the evaluation and the next task are linked, and no relative link is dead."""
-    return judge(facts.guide, lambda guide: _references(guide, facts.root))
+def gather(_session: Session, context: Context) -> GuideFacts:
+    """Parse the guide and pyproject.toml, and follow the relative links."""
+    found = load_document(context.project / PATH)
+    dead: list[str] | PreflightError = []
+    if not isinstance(found, str):
+        dead = or_error(partial(link_problems, found, context.project))
+    return GuideFacts(found, tables.read(context.project), dead)
 
 
 def complete(found: Found) -> Outcome:
     """Judge whether a guide exists and each of its four sections has content (AC7.1, AC3.7)."""
-    whole = exists(found, MIN_WORDS)
-    if isinstance(found, str) or whole.status is not Status.PASS:
-        return whole
+    outcome = exists(found, MIN_WORDS)
+    if isinstance(found, str) or outcome.status is not Status.PASS:
+        return outcome
     for name, pattern in SECTIONS.items():
         section = found.find(pattern)
         if section is None:
@@ -121,7 +94,7 @@ def complete(found: Found) -> Outcome:
         problem = prose_problem(section.prose, MIN_SECTION_WORDS)
         if problem:
             return failed(f"'{section.title}': {problem}")
-    return whole
+    return outcome
 
 
 def _section(guide: Document, name: str) -> Section | Outcome:
@@ -130,6 +103,7 @@ def _section(guide: Document, name: str) -> Section | Outcome:
 
 
 def _steps(guide: Document) -> Outcome:
+    """Judge that the installation is a list of numbered, different steps with commands."""
     section = _section(guide, "installation")
     if isinstance(section, Outcome):
         return section
@@ -138,7 +112,7 @@ def _steps(guide: Document) -> Outcome:
     numbered = [s for s in parts if re.match(r"(step\s*)?\d+\b", s.title, re.IGNORECASE)]
     lists.append(tuple(f"{part.title} {part.prose}" for part in numbered))
     good = max(
-        ([i for i in distinct(items) if not sentence_problem(i)] for items in lists), key=len
+        ([i for i in deduplicated(items) if not sentence_problem(i)] for items in lists), key=len
     )
     if len(good) < MIN_STEPS:
         return failed(
@@ -153,6 +127,7 @@ def _steps(guide: Document) -> Outcome:
 
 
 def _commands(guide: Document) -> Outcome:
+    """Judge that at least five different commands can be copied from shell blocks."""
     found = commands(guide.root)
     if len(found) < MIN_COMMANDS:
         return failed(
@@ -163,22 +138,23 @@ def _commands(guide: Document) -> Outcome:
     return passed(f"{len(found)} different commands to copy", commands=len(found))
 
 
-def _dependencies(guide: Document, project: Project) -> Outcome:
+def _dependencies(guide: Document, project: ProjectRequirements) -> Outcome:
     section = guide.find(r"\bdependenc|\brequirements\b|\bpackages\b")
     if section is None:
         return failed("no section lists the dependencies")
-    found = requirement_table.problems(section, project)
+    found = tables.problems(section, project)
     if found:
         return failed(f"'{section.title}': {'; '.join(found)}")
-    count = requirement_table.count(section)
+    count = tables.count(section)
     return passed(f"{count} packages agree with pyproject.toml", packages=count)
 
 
 def _troubleshooting(guide: Document) -> Outcome:
+    """Judge that at least three problems are described, each with its fix."""
     section = _section(guide, "troubleshooting")
     if isinstance(section, Outcome):
         return section
-    good = distinct(
+    good = deduplicated(
         f"{entry.title}. {entry.prose}" for entry in section.children if _has_fix(entry)
     )
     if len(good) < MIN_ENTRIES:
@@ -192,7 +168,7 @@ def _troubleshooting(guide: Document) -> Outcome:
 
 
 def _has_fix(entry: Section) -> bool:
-    """Say whether an entry describes a symptom, and a fix in words or as a command."""
+    """Return whether an entry describes a symptom, and a fix in words or as a command."""
     texts = [*entry.paragraphs, *(item for listing in entry.lists for item in listing.items)]
     fixes = [t for t in texts if re.match(r"(fix|solution|resolution|remedy)\b", t, re.IGNORECASE)]
     rest = [t for t in texts if t not in fixes]
@@ -201,6 +177,7 @@ def _has_fix(entry: Section) -> bool:
 
 
 def _verification(guide: Document) -> Outcome:
+    """Judge that commands verify the installation and that their output is described."""
     section = _section(guide, "verification")
     if isinstance(section, Outcome):
         return section
@@ -216,13 +193,13 @@ def _verification(guide: Document) -> Outcome:
     return passed(f"{len(found)} commands verify the installation", commands=len(found))
 
 
-def _prerequisites(guide: Document, project: Project) -> Outcome:
+def _prerequisites(guide: Document, project: ProjectRequirements) -> Outcome:
     section = _section(guide, "prerequisites")
     if isinstance(section, Outcome):
         return section
     items = [item for part in section.walk() for listing in part.lists for item in listing.items]
-    good = distinct(item for item in items if not sentence_problem(item))
-    missing = uncovered(good, NEEDS)
+    good = deduplicated(item for item in items if not sentence_problem(item))
+    missing = missing_topics(good, NEEDS)
     if missing:
         return failed(f"'{section.title}': no item of its own on {', '.join(missing)}")
     stated = re.findall(
@@ -235,9 +212,10 @@ def _prerequisites(guide: Document, project: Project) -> Outcome:
     return passed(f"{len(good)} prerequisites, Python {stated[0]}", prerequisites=len(good))
 
 
-def _references(guide: Document, root: Path) -> Outcome:
-    links = references.relative(guide)
-    dead = references.problems(guide, root)
+def _references(guide: Document, dead: list[str] | PreflightError) -> Outcome:
+    links = relative_links(guide)
+    if isinstance(dead, PreflightError):
+        raise dead
     if dead:
         return failed("; ".join(dead[:3]), dead_links=len(dead))
     if not any(link.split("#")[0].endswith(EVALUATION) for link in links):
@@ -247,4 +225,28 @@ def _references(guide: Document, root: Path) -> Outcome:
         return failed(f"no section on the next steps names {NEXT_TASK}")
     if len(set(words(section.prose))) < MIN_SECTION_WORDS:
         return failed(f"'{section.title}' says nothing about {NEXT_TASK}")
-    return passed(f"{len(links)} links lead where they say", links=len(links))
+    return passed(f"{len(links)} links resolve", links=len(links))
+
+
+def _with_project(check: Callable[..., Outcome]) -> Callable[[GuideFacts], Outcome]:
+    return lambda facts: (
+        Outcome(Status.ERROR, facts.project, Evidence.STATIC)
+        if isinstance(facts.project, str)
+        else judge(facts.guide, partial(check, project=facts.project))
+    )
+
+
+def _of_guide(check: Callable[[Document], Outcome]) -> Callable[[GuideFacts], Outcome]:
+    return lambda facts: judge(facts.guide, check)
+
+
+CHECKS: dict[str, Callable[[GuideFacts], Outcome]] = {
+    register.AC7_1: lambda facts: complete(facts.guide),
+    register.AC7_2: _of_guide(_steps),
+    register.AC7_3: _of_guide(_commands),
+    register.AC7_4: _with_project(_dependencies),
+    register.AC7_5: _of_guide(_troubleshooting),
+    register.AC7_6: _of_guide(_verification),
+    register.AC7_7: _with_project(_prerequisites),
+    register.AC7_8: lambda facts: judge(facts.guide, partial(_references, dead=facts.dead_links)),
+}

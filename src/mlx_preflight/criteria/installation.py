@@ -1,4 +1,4 @@
-"""Judge AC3: the framework is installed, imports, and conflicts with nothing.
+"""AC3: the framework is installed, imports, and conflicts with nothing.
 
 Everything is asked in child processes: importing mlx_lm changes the process (it lowers
 the limit of open files).
@@ -6,69 +6,58 @@ the limit of open files).
 
 from __future__ import annotations
 
-import importlib.metadata
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from mlx_preflight import register
+from mlx_preflight.core.child import ChildRun, run_child
+from mlx_preflight.core.result import Measurement, Outcome, Status
 from mlx_preflight.criteria import clean_venv, guide
 from mlx_preflight.criteria.clean_venv import Installation
-from mlx_preflight.criteria.judging import Found, look
-from mlx_preflight.isolate import Finished, run_child
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Measurement, Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.criteria.markdown.results import Found, load_document
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 IMPORTS = ("mlx_lm", "mlx.core", "transformers", "huggingface_hub")
 """Modules that the framework and this package import; each in a process of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold what this venv and a clean one answered, and the installation guide."""
+class InstallationFacts:
+    """Facts of the judged environment and of a clean one, and the installation guide."""
 
     versions: dict[str, str | None]
-    imports: dict[str, Finished]
-    pip_check: Finished
+    prefix: str
+    imports: dict[str, ChildRun]
+    pip_check: ChildRun
     clean: Installation
     guide: Found
 
 
-def gather(session: Session, context: Context) -> Facts:
+def gather(session: Session, context: Context) -> InstallationFacts:
     """Read versions, import every module in a child, run `pip check`, parse the guide."""
 
-    def python(*arguments: str) -> Finished:
+    def python(*arguments: str) -> ChildRun:
         return run_child(
-            [sys.executable, *arguments],
+            [str(context.python), *arguments],
             cwd=context.project,
             timeout_s=context.settings.timeout_s,
         )
 
-    return Facts(
-        versions={name: _version(name) for name in ("mlx-lm", "mlx", "transformers")},
+    return InstallationFacts(
+        versions={
+            name: context.environment.version(name) for name in ("mlx-lm", "mlx", "transformers")
+        },
+        prefix=context.environment.prefix,
         imports={name: python("-W", "ignore", "-c", f"import {name}") for name in IMPORTS},
         pip_check=python("-m", "pip", "--disable-pip-version-check", "check"),
         clean=clean_venv.from_wheel(context, session.id, register.MCP),
-        guide=look(context.project / guide.PATH),
+        guide=load_document(context.project / guide.PATH),
     )
 
 
-def ac3_1(facts: Facts) -> Outcome:
-    """Prove that the distribution mlx-lm is installed in this venv."""
-    return _installed(facts, "mlx-lm")
-
-
-def ac3_2(facts: Facts) -> Outcome:
-    """Prove that the distribution mlx is installed in this venv."""
-    return _installed(facts, "mlx")
-
-
-def ac3_3(facts: Facts) -> Outcome:
-    """Prove that the distribution transformers is installed in this venv."""
-    return _installed(facts, "transformers")
-
-
-def ac3_4(facts: Facts) -> Outcome:
+def ac3_4(facts: InstallationFacts) -> Outcome:
     """Prove that every module of the stack imports in a fresh process."""
     seconds = tuple(
         Measurement(f"import_{name.replace('.', '_')}_s", round(done.duration_s, 3), "s")
@@ -77,16 +66,13 @@ def ac3_4(facts: Facts) -> Outcome:
     failed = {name: done for name, done in facts.imports.items() if done.returncode != 0}
     if failed:
         name, done = next(iter(failed.items()))
-        last = done.death() or (done.tail(1) or f"exit {done.returncode}")
-        return Outcome(
-            Status.FAIL,
-            f"{len(failed)} of {len(facts.imports)} imports failed; {name}: {last}",
-            measurements=seconds,
-        )
+        last = done.signal_reason() or done.tail(1) or done.exit_reason()
+        reason = f"{len(failed)} of {len(facts.imports)} imports failed; {name}: {last}"
+        return Outcome(Status.FAIL, reason, measurements=seconds)
     return Outcome(Status.PASS, f"{', '.join(facts.imports)} import", measurements=seconds)
 
 
-def ac3_5(facts: Facts) -> Outcome:
+def ac3_5(facts: InstallationFacts) -> Outcome:
     """Prove that `pip check` finds no conflict here, nor where only the built wheel went."""
     here = clean_venv.judge_pip_check(facts.pip_check)
     if here.status is not Status.PASS:
@@ -99,7 +85,7 @@ def ac3_5(facts: Facts) -> Outcome:
     return Outcome(there.status, reason, measurements=installed.measurements)
 
 
-def ac3_6(facts: Facts) -> Outcome:
+def ac3_6(facts: InstallationFacts) -> Outcome:
     """Prove that the MCP server's packages go into the same venv without a conflict."""
     installed = clean_venv.judge_install(facts.clean)
     if installed.status is not Status.PASS:
@@ -112,24 +98,20 @@ def ac3_6(facts: Facts) -> Outcome:
     return Outcome(there.status, reason)
 
 
-def ac3_7(facts: Facts) -> Outcome:
-    """Prove that the installation guide exists and has the sections of AC7."""
-    return guide.complete(facts.guide)
-
-
-def _installed(facts: Facts, name: str) -> Outcome:
+def _installed(facts: InstallationFacts, *, name: str) -> Outcome:
     version = facts.versions[name]
     if version is None:
-        return Outcome(Status.FAIL, f"{name} is not installed in {sys.prefix}")
-    return Outcome(
-        Status.PASS,
-        f"{name} {version} is installed",
-        measurements=(Measurement("version", version, "text"),),
-    )
+        return Outcome(Status.FAIL, f"{name} is not installed in {facts.prefix}")
+    measured = (Measurement("version", version, "text"),)
+    return Outcome(Status.PASS, f"{name} {version} is installed", measurements=measured)
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+CHECKS: dict[str, Callable[[InstallationFacts], Outcome]] = {
+    register.AC3_1: partial(_installed, name="mlx-lm"),
+    register.AC3_2: partial(_installed, name="mlx"),
+    register.AC3_3: partial(_installed, name="transformers"),
+    register.AC3_4: ac3_4,
+    register.AC3_5: ac3_5,
+    register.AC3_6: ac3_6,
+    register.AC3_7: lambda facts: guide.complete(facts.guide),
+}

@@ -1,25 +1,30 @@
-"""Judge AC4: the checkpoint is intact, loads, is what it claims, and its tokenizer works."""
+"""AC4: the checkpoint is intact, loads, is what it claims, and its tokenizer works."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from mlx_preflight.criteria import script, subject
-from mlx_preflight.criteria.subject import Subject, count_text, failed, gb, text
-from mlx_preflight.errors import CheckpointError, PreflightError
-from mlx_preflight.model import runtime, soundness
-from mlx_preflight.model.exchange import LoadReport
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Evidence, Measurement, Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.core.errors import CheckpointError, PreflightError, or_error
+from mlx_preflight.core.result import Evidence, Measurement, Outcome, Status
+from mlx_preflight.core.units import format_bytes, format_parameters, format_seconds
+from mlx_preflight.criteria import model_under_test, script
+from mlx_preflight.criteria.model_under_test import ModelFacts, error_outcome, text_measurement
+from mlx_preflight.criteria.script import Script
+from mlx_preflight.models import validation
+from mlx_preflight.models.validation import ValidationReport
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
+from mlx_preflight.runtime import workers
+from mlx_preflight.runtime.messages import LoadReport
 
 SCRIPT = "load_model_test.py"
 
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """Hold two loads of the same files.
+    """Two loads of the same files.
 
     Attributes:
         cold: First load.
@@ -33,18 +38,18 @@ class Loads:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold what AC4 is judged by; exactly one of `loads` and `failure` is set."""
+class LoadingFacts(ModelFacts):
+    """Facts of AC4.
 
-    context: Context
-    subject: Subject
+    Attributes:
+        loads: Both loads; None when `failure` says why there are none.
+        soundness: What the files say about each other, or why they could not be compared.
+    """
+
     loads: Loads | None
     failure: PreflightError | None
-
-    @property
-    def model(self) -> dict[str, Any]:
-        """Return the resolved model for the result file."""
-        return self.subject.describe()
+    soundness: ValidationReport | PreflightError
+    script: Script
 
     def report(self) -> Loads:
         """Return the loads, or raise why there are none."""
@@ -55,41 +60,39 @@ class Facts:
         return self.loads
 
 
-def gather(session: Session, context: Context) -> Facts:
-    """Inspect the model, then load it twice in fresh processes."""
-    found = subject.find(context)
+def gather(session: Session, context: Context) -> LoadingFacts:
+    """Inspect the model, load it twice in fresh processes, and scan its weights."""
+    found, named = model_under_test.find(context), script.inspect(context.project, SCRIPT)
     if found.failure is not None:
-        return Facts(context, found, None, found.failure)
-    resolved, _ = found.ready
+        return LoadingFacts(context, found, None, found.failure, found.failure, named)
+    resolved, inspected = found.ready
+    loads: Loads | None = None
+    failure: PreflightError | None = None
     try:
         context.note(f"{session.id}: loading {resolved.requested} twice")
         timeout_s = context.settings.timeout_s
-        cold, forced = runtime.load_cold(resolved.path, timeout_s=timeout_s)
-        warm = runtime.load(resolved.path, timeout_s=timeout_s)
+        cold, forced = workers.load_cold(resolved.path, timeout_s=timeout_s)
+        loads = Loads(cold, forced, workers.load(resolved.path, timeout_s=timeout_s))
     except PreflightError as error:
-        return Facts(context, found, None, error)
-    return Facts(context, found, Loads(cold, forced, warm), None)
+        failure = error
+    sound = or_error(lambda: validation.validate(inspected))
+    return LoadingFacts(context, found, loads, failure, sound, named)
 
 
-def ac4_1(facts: Facts) -> Outcome:
-    """The loading script exists."""
-    return script.exists(facts.context.project, SCRIPT)
-
-
-def ac4_2(facts: Facts) -> Outcome:
-    """The checkpoint loads without errors, and how long that takes is measured."""
+def ac4_2(facts: LoadingFacts) -> Outcome:
+    """Report how long the cold and the warm load took."""
     if facts.failure is not None:
-        return failed(facts.failure)
+        return error_outcome(facts.failure)
     loads, (resolved, inspected) = facts.report(), facts.subject.ready
     if loads.forced:
         first = Measurement("cold_load_s", loads.cold.load_s, "s")
-        how = f"{loads.cold.load_s:.2f} s cold, {loads.warm.load_s:.2f} s warm"
+        how = f"{format_seconds(loads.cold.load_s)} cold, {format_seconds(loads.warm.load_s)} warm"
     else:
         first = Measurement("first_load_s", loads.cold.load_s, "s")
-        how = f"{loads.warm.load_s:.2f} s warm (a cold load could not be forced here)"
+        how = f"{format_seconds(loads.warm.load_s)} warm (a cold load could not be forced here)"
     return Outcome(
         Status.PASS,
-        f"loaded in {how}; {gb(inspected.total_bytes)} on disk, {resolved.source}",
+        f"loaded in {how}; {format_bytes(inspected.total_bytes)} on disk, {resolved.source}",
         measurements=(
             first,
             Measurement("warm_load_s", loads.warm.load_s, "s"),
@@ -97,62 +100,61 @@ def ac4_2(facts: Facts) -> Outcome:
             Measurement("disk_bytes", inspected.total_bytes, "bytes"),
             Measurement("weight_bytes", inspected.weight_bytes, "bytes"),
             Measurement("active_bytes", loads.warm.memory.active_bytes, "bytes"),
-            text("location", resolved.path),
-            text("device", loads.warm.device),
+            text_measurement("location", resolved.path),
+            text_measurement("device", loads.warm.device),
         ),
     )
 
 
-def ac4_3(facts: Facts) -> Outcome:
-    """The loaded model has the counted parameters, and those that the profile expects."""
+def ac4_3(facts: LoadingFacts) -> Outcome:
+    """Compare the loaded parameters with those in the files and those of the profile."""
     loaded, (_, inspected) = facts.report().warm, facts.subject.ready
     expected = facts.context.profile.parameters
+    limit = None if expected is None else f"== {expected}"
     wrong = []
     if not inspected.foreign_quantization and loaded.parameters != inspected.parameters:
         wrong.append(f"the files hold {inspected.parameters:,}")
     if expected is not None and loaded.parameters != expected:
         wrong.append(f"the profile expects {expected:,}")
-    said = f"{loaded.architecture}, {loaded.layers} layers, {count_text(loaded.parameters)}"
+    said = f"{loaded.architecture}, {loaded.layers} layers, {format_parameters(loaded.parameters)}"
     reason = f"{said} parameters ({loaded.parameters:,} loaded)"
     return Outcome(
         Status.FAIL if wrong else Status.PASS,
         "; ".join([reason, *wrong]),
         measurements=(
-            Measurement("parameters", loaded.parameters, "count", limit=_equal(expected)),
+            Measurement("parameters", loaded.parameters, "count", limit=limit),
             Measurement("parameters_in_files", inspected.parameters, "count"),
-            text("architecture", loaded.architecture),
-            text("dtypes", " ".join(loaded.dtypes)),
-            text("quantization", dict(loaded.quantization) or "none"),
+            text_measurement("architecture", loaded.architecture),
+            text_measurement("dtypes", " ".join(loaded.dtypes)),
+            text_measurement("quantization", dict(loaded.quantization) or "none"),
         ),
     )
 
 
-def _equal(expected: int | None) -> str | None:
-    return None if expected is None else f"== {expected}"
-
-
-def ac4_4(facts: Facts) -> Outcome:
-    """The tokenizer gives back what it was given, and the chat template renders."""
+def ac4_4(facts: LoadingFacts) -> Outcome:
+    """Count the texts that the tokenizer gives back as they were; it renders a chat, too."""
     loaded = facts.report().warm
     faults = loaded.faults
     good = len(loaded.trips) - len(faults)
     measurements = (
         Measurement("round_trips", good, "count", limit=f">= {len(loaded.trips)}"),
-        text("tokenizer", loaded.tokenizer),
+        text_measurement("tokenizer", loaded.tokenizer),
     )
     if faults or not loaded.trips:
-        return Outcome(Status.FAIL, "; ".join(faults) or "nothing was tried", None, measurements)
-    names = ", ".join(trip.name for trip in loaded.trips)
+        return Outcome(Status.FAIL, "; ".join(faults) or "no text was tried", None, measurements)
+    names = ", ".join(check.name for check in loaded.trips)
     return Outcome(Status.PASS, f"{loaded.tokenizer} passes: {names}", None, measurements)
 
 
-def ac4_5(facts: Facts) -> Outcome:
-    """The files are complete, in bounds, finite, and agree with each other."""
+def ac4_5(facts: LoadingFacts) -> Outcome:
+    """Report what the files contradict each other in, and every value that is not finite."""
     failure = facts.subject.failure
     if failure is not None:
-        return failed(failure)
+        return error_outcome(failure)
     _, inspected = facts.subject.ready
-    found = soundness.examine(inspected)
+    found = facts.soundness
+    if isinstance(found, PreflightError):
+        raise found
     reason = (
         f"{len(inspected.files)} weights files, {len(inspected.tensors)} tensors, "
         f"{found.values.elements:,} finite values, digests recorded"
@@ -172,6 +174,11 @@ def ac4_5(facts: Facts) -> Outcome:
     )
 
 
-def ac4_6(facts: Facts) -> Outcome:
-    """A document names the script."""
-    return script.documented(facts.context.project, SCRIPT)
+CHECKS: dict[str, Callable[[LoadingFacts], Outcome]] = {
+    register.AC4_1: lambda facts: script.exists(facts.script),
+    register.AC4_2: ac4_2,
+    register.AC4_3: ac4_3,
+    register.AC4_4: ac4_4,
+    register.AC4_5: ac4_5,
+    register.AC4_6: lambda facts: script.documented(facts.script),
+}

@@ -1,36 +1,44 @@
-"""Judge AC6: what inference and QLoRA training need, and whether that fits the budget."""
+"""AC6: what inference and QLoRA training need, and whether that fits the budget."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from mlx_preflight.criteria import documented, script
-from mlx_preflight.criteria.profiling import TARGET, Facts, gather
-from mlx_preflight.criteria.subject import failed, gb, text
-from mlx_preflight.memory import calibration, fit
-from mlx_preflight.memory.calibration import Point
-from mlx_preflight.memory.predict import Prediction
+from mlx_preflight.core.errors import PreflightError
+from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.core.units import format_bytes, format_interval, format_percent
+from mlx_preflight.criteria import generated_docs, script
+from mlx_preflight.criteria.memory_facts import TARGET, PeakFacts
+from mlx_preflight.criteria.model_under_test import error_outcome, text_measurement
 from mlx_preflight.memory.settings import in_words
-from mlx_preflight.model.exchange import Memory, TrainingReport
-from mlx_preflight.report import training_documents
-from mlx_preflight.result import Measurement, Outcome, Status
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
+from mlx_preflight.runtime.messages import Memory, TrainingReport
 
-__all__ = ["Facts", "gather"]
+if TYPE_CHECKING:
+    from mlx_preflight.memory.calibration import MeasuredPoint
+    from mlx_preflight.memory.predict import Prediction
 
-SCRIPT = "memory_profile.py"
-
-
-def ac6_1(facts: Facts) -> Outcome:
-    """The profiling script exists."""
-    return script.exists(facts.context.project, SCRIPT)
+WORST_SHARE = 0.10
+"""Error above which the predictor is not trusted on this machine (specification of AC6)."""
 
 
-def ac6_2(facts: Facts) -> Outcome:
-    """Inference and training ran, every loss and every adapter tensor is finite."""
+def gather(session: Session, context: Context) -> PeakFacts:
+    """Measure inference and training, and search settings that fit where these do not."""
+    # Importing a session must not lower the process's limit of open files, as mlx_lm does.
+    from mlx_preflight.criteria import profiling  # noqa: PLC0415  (it predicts, so it imports mlx)
+
+    return profiling.gather(session, context)
+
+
+def ac6_2(facts: PeakFacts) -> Outcome:
+    """Judge that both ran, and that every loss and every adapter tensor is finite."""
     for part, error in facts.failures.items():
         if part != "calibration":
-            return failed(error)
+            return error_outcome(error)
     facts.measured_inference()
     run = facts.measured_training()
     steps = facts.context.settings.train_steps
@@ -79,48 +87,47 @@ def _settings(run: TrainingReport) -> tuple[Measurement, ...]:
     )
 
 
-def ac6_3(facts: Facts) -> Outcome:
-    """The peak of inference is measured."""
+def ac6_3(facts: PeakFacts) -> Outcome:
+    """Report the peak of inference."""
     run = facts.measured_inference()
     answer = run.answers[0]
     tokens = answer.prompt_tokens + len(answer.token_ids)
     return Outcome(
         Status.PASS if run.memory.peak_bytes > 0 else Status.ERROR,
-        f"inference needs {gb(run.memory.peak_bytes)} at its peak, {tokens} tokens long",
+        f"inference needs {format_bytes(run.memory.peak_bytes)} at its peak, {tokens} tokens long",
         measurements=_counters("inference", run.memory),
     )
 
 
-def ac6_4(facts: Facts) -> Outcome:
-    """The peak of training is measured, or predicted by a predictor that is right here."""
+def ac6_4(facts: PeakFacts) -> Outcome:
+    """Report the peak of training, and judge the predictor by its error on this machine."""
     size, evidence, how = facts.training_bytes()
     points = facts.calibrated()
     worst = max(points, key=lambda point: abs(point.error))
     measurements = [Measurement("training_peak_bytes", size, "bytes"), *_calibration(points)]
-    reason = f"training needs {gb(size)} at its peak ({how})"
+    reason = f"training needs {format_bytes(size)} at its peak ({how})"
     if facts.estimate is not None:
         measurements += _predicted(facts.estimate)
     elif (target := facts.target) is not None:
         measurements += _predicted(target, "qwen2_5_coder_7b_")
         reason += (
-            f"; {TARGET.repository} would need {gb(target.peak_bytes)} on Metal "
-            f"({gb(target.peak_low_bytes)} to {gb(target.peak_high_bytes)}, simulated)"
+            f"; {TARGET.repository} would need {format_bytes(target.peak_bytes)} on Metal "
+            f"({format_interval(target.peak_low_bytes, target.peak_high_bytes)}, simulated)"
         )
     reason += (
-        f"; the predictor is {100 * worst.error:+.1f} % off at worst in {len(points)} runs "
-        "on this machine"
+        f"; the predictor is {format_percent(100 * worst.error, signed=True)} off at worst in "
+        f"{len(points)} runs on this machine"
     )
-    right = abs(worst.error) <= calibration.WORST_SHARE
+    right = abs(worst.error) <= WORST_SHARE
     return Outcome(Status.PASS if right else Status.FAIL, reason, evidence, tuple(measurements))
 
 
-def _calibration(points: Sequence[Point]) -> list[Measurement]:
-    """Return predicted and measured bytes of every point, and the error in percent."""
+def _calibration(points: Sequence[MeasuredPoint]) -> list[Measurement]:
     predicted = tuple(float(point.predicted_bytes) for point in points)
     measured = tuple(float(point.measured_bytes) for point in points)
     errors = tuple(100 * point.error for point in points)
     worst = max(errors, key=abs)
-    limit = f"within {100 * calibration.WORST_SHARE:.0f}"
+    limit = f"within {100 * WORST_SHARE:.0f}"
     return [
         Measurement("calibration_predicted_bytes", max(predicted), "bytes", None, predicted),
         Measurement("calibration_measured_bytes", max(measured), "bytes", None, measured),
@@ -129,7 +136,6 @@ def _calibration(points: Sequence[Point]) -> list[Measurement]:
 
 
 def _predicted(found: Prediction, prefix: str = "") -> list[Measurement]:
-    """Return a prediction with its interval and what it is made of."""
     named = {
         "training_estimate_bytes": found.peak_bytes,
         "training_estimate_low_bytes": found.peak_low_bytes,
@@ -139,15 +145,15 @@ def _predicted(found: Prediction, prefix: str = "") -> list[Measurement]:
     return [Measurement(prefix + name, value, "bytes") for name, value in named.items()]
 
 
-def ac6_5(facts: Facts) -> Outcome:
-    """Peaks, not averages, were captured: active, cache and process apart."""
+def ac6_5(facts: PeakFacts) -> Outcome:
+    """Judge that peaks, not averages, were captured: active, cache and process apart."""
     run, other = facts.measured_training(), facts.measured_inference()
     peaks = tuple(float(value) for value in run.peak_bytes)
     captured = run.memory.peak_bytes >= max(peaks) > 0 and other.memory.peak_bytes > 0
     return Outcome(
         Status.PASS if captured else Status.ERROR,
-        f"peak memory: {gb(run.memory.peak_bytes)} active in training, "
-        f"{gb(run.memory.rss_bytes)} resident in the process",
+        f"peak memory: {format_bytes(run.memory.peak_bytes)} active in training, "
+        f"{format_bytes(run.memory.rss_bytes)} resident in the process",
         measurements=(
             Measurement("peak_after_step_bytes", max(peaks), "bytes", None, peaks),
             *_counters("training", run.memory),
@@ -162,18 +168,18 @@ def _counters(name: str, memory: Memory) -> tuple[Measurement, ...]:
         Measurement(f"{name}_peak_rss_bytes", memory.rss_bytes, "bytes"),
     )
     if memory.working_set_bytes is None:
-        return (*counters, text("recommended_working_set", "none: not on Metal"))
+        return (*counters, text_measurement("recommended_working_set", "none: not on Metal"))
     limit = Measurement("recommended_working_set_bytes", memory.working_set_bytes, "bytes")
     return (*counters, limit)
 
 
-def ac6_6(facts: Facts) -> Outcome:
-    """The headroom between training peak and budget is computed."""
+def ac6_6(facts: PeakFacts) -> Outcome:
+    """Compute the headroom between training peak and budget."""
     size, evidence, how = facts.training_bytes()
     budget = facts.context.budget_bytes
     return Outcome(
         Status.PASS,
-        f"headroom {gb(budget - size)} of the {gb(budget)} budget ({how})",
+        f"headroom {format_bytes(budget - size)} of the {format_bytes(budget)} budget ({how})",
         evidence,
         (
             Measurement("headroom_bytes", budget - size, "bytes"),
@@ -182,43 +188,50 @@ def ac6_6(facts: Facts) -> Outcome:
     )
 
 
-def ac6_7(facts: Facts) -> Outcome:
-    """Training fits the budget, by MLX's counter and by the process's."""
-    size, evidence, how = facts.training_bytes()
+def ac6_7(facts: PeakFacts) -> Outcome:
+    """Compare the training peak with the budget, by MLX's counter and by the process's."""
+    _, evidence, how = facts.training_bytes()
+    needed, what = facts.needed()
     budget = facts.context.budget_bytes
-    resident = 0 if facts.estimate is not None else facts.measured_training().memory.rss_bytes
-    needed, what = max((size, "active peak"), (resident, "process peak"))
     fits = needed <= budget
     return Outcome(
         Status.PASS if fits else Status.FAIL,
-        f"{what} {gb(needed)}, budget {gb(budget)} ({how})",
+        f"{what} {format_bytes(needed)}, budget {format_bytes(budget)} ({how})",
         evidence,
         (Measurement("needed_bytes", needed, "bytes", limit=f"<= {budget}"),),
         remedy="" if fits else _settings_that_fit(facts),
     )
 
 
-def _settings_that_fit(facts: Facts) -> str:
+def _settings_that_fit(facts: PeakFacts) -> str:
     """Return the nearest settings that are predicted to fit, or how far the smallest is away."""
-    config, settings = facts.wanted()
-    found = fit.fit(config, settings, facts.context.budget_bytes)
+    found = facts.alternatives
+    if isinstance(found, PreflightError):
+        raise found
+    if found is None:
+        return ""
     command = (
         f"`mlx-preflight fit {facts.context.model} "
         f"--budget-gb {facts.context.budget_bytes / 1e9:g} --write ./run`"
     )
     if not found.fits:
         least = found.smallest
-        size = gb(least.peak_high_bytes)
+        size = format_bytes(least.peak_high_bytes)
         return f"no settings fit: {in_words(least.settings)} still needs {size}; see {command}"
     best = found.fits[0]
     return (
-        f"{in_words(best.settings)} needs at most {gb(best.prediction.peak_high_bytes)} "
+        f"{in_words(best.settings)} needs at most {format_bytes(best.prediction.peak_high_bytes)} "
         f"(simulated); {command} writes its config"
     )
 
 
-def ac6_8(facts: Facts) -> Outcome:
-    """The memory profile is documented, agrees with its evidence, and is of this model."""
-    return documented.judge(
-        training_documents.MEMORY, facts.context.project, facts.subject.fingerprint
-    )
+CHECKS: dict[str, Callable[[PeakFacts], Outcome]] = {
+    register.AC6_1: lambda facts: script.exists(facts.script),
+    register.AC6_2: ac6_2,
+    register.AC6_3: ac6_3,
+    register.AC6_4: ac6_4,
+    register.AC6_5: ac6_5,
+    register.AC6_6: ac6_6,
+    register.AC6_7: ac6_7,
+    register.AC6_8: lambda facts: generated_docs.judge(facts.document, facts.subject.fingerprint),
+}

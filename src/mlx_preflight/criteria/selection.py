@@ -1,25 +1,34 @@
-"""Judge AC2: one framework is selected, for reasons, with its price and a way back."""
+"""AC2: one framework is selected, for reasons, with its price and a way back."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 
-from mlx_preflight.criteria import evaluated
-from mlx_preflight.criteria.evaluated import Evaluated
-from mlx_preflight.criteria.judging import failed, judge, passed
-from mlx_preflight.criteria.structure import Document, Section
-from mlx_preflight.criteria.substance import (
-    distinct,
+from mlx_preflight.core.result import Outcome
+from mlx_preflight.criteria import evaluation_evidence
+from mlx_preflight.criteria.evaluation_evidence import EvaluationEvidence, of_document
+from mlx_preflight.criteria.markdown.document import Document, Section
+from mlx_preflight.criteria.markdown.prose import (
+    deduplicated,
+    missing_topics,
     prose_problem,
     sentence_problem,
-    uncovered,
 )
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Outcome
-from mlx_preflight.runner import Context
+from mlx_preflight.criteria.markdown.results import failed, judge, passed
+from mlx_preflight.frameworks import framework
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 SELECTED, FALLBACK = "MLX-LM", "axolotl"
-RIVALS = (FALLBACK, "PEFT")
+RIVALS = tuple(
+    text
+    for name in framework.names()
+    if name != framework.REFERENCE
+    for text in (name, framework.find(name).FRAMEWORK.title)
+)
 """Frameworks of the comparison that the same decision must not select as well."""
 MIN_FACTORS, FACTOR_WORDS = 3, 8
 MIN_STEPS = 2
@@ -50,38 +59,18 @@ _HEDGE = (
 )
 
 
-def gather(_session: Session, context: Context) -> Evaluated:
-    """Parse the evaluation report."""
-    return evaluated.gather(context.project)
+def gather(_session: Session, context: Context) -> EvaluationEvidence:
+    """Parse the evaluation report and read the evidence."""
+    return evaluation_evidence.gather(context.project)
 
 
-def ac2_1(found: Evaluated) -> Outcome:
-    """Prove that the decision states, without an if or a rival, that MLX-LM is selected."""
-    return judge(found.document, _statement)
-
-
-def ac2_2(found: Evaluated) -> Outcome:
-    """Prove that the rationale has three factors, on the machine, memory and ease of use."""
-    return judge(found.document, lambda document: factors(document, FACTORS))
-
-
-def ac2_3(found: Evaluated) -> Outcome:
-    """Prove that the price is named: ecosystem, platform and youth of the framework."""
-    return judge(found.document, _trade_offs)
-
-
-def ac2_4(found: Evaluated) -> Outcome:
-    """Prove that a fallback to axolotl has a trigger and steps."""
-    return judge(found.document, _fallback)
-
-
-def ac2_5(found: Evaluated) -> Outcome:
-    """Prove that what is selected is what the measured scores and the weights give."""
+def ac2_5(found: EvaluationEvidence) -> Outcome:
+    """Compare the selection with what the measured scores and the weights give."""
 
     def computed(document: Document) -> Outcome:
         section = document.find(DECISION)
         names = [name for name in (SELECTED, FALLBACK) if section and stated(section, name)]
-        return evaluated.selection(found.project, names[0] if len(names) == 1 else "")
+        return evaluation_evidence.judge_selection(found, names[0] if len(names) == 1 else "")
 
     return judge(found.document, computed)
 
@@ -109,13 +98,14 @@ def factors(document: Document, topics: dict[str, str]) -> Outcome:
             f"{FACTOR_WORDS} words, {MIN_FACTORS} are needed",
             factors=len(good),
         )
-    missing = uncovered(good, topics)
+    missing = missing_topics(good, topics)
     if missing:
         return failed(f"'{section.title}': no factor of its own on {', '.join(missing)}")
     return passed(f"'{section.title}' has {len(good)} decision factors", factors=len(good))
 
 
 def _statement(document: Document) -> Outcome:
+    """Judge that the decision states, without an if or a rival, that MLX-LM is selected."""
     section = document.find(DECISION)
     if section is None:
         return failed("no section states the decision")
@@ -132,17 +122,19 @@ def _statement(document: Document) -> Outcome:
 
 
 def _trade_offs(document: Document) -> Outcome:
+    """Judge that the price is named: ecosystem, platform and youth of the framework."""
     section = document.find(r"trade-?\s?offs?|limitations|downsides|disadvantages")
     if section is None:
         return failed("no section names the trade-offs")
     good = _substantive(section, FACTOR_WORDS)
-    missing = uncovered(good, TRADE_OFFS)
+    missing = missing_topics(good, TRADE_OFFS)
     if missing:
         return failed(f"'{section.title}': nothing of its own on {', '.join(missing)}")
     return passed(f"'{section.title}' names {len(good)} trade-offs", trade_offs=len(good))
 
 
 def _fallback(document: Document) -> Outcome:
+    """Judge that a fallback to axolotl has a trigger and steps."""
     section = document.find(r"fallback|fall-back|alternative|backup")
     if section is None:
         return failed("no section describes a fallback")
@@ -173,7 +165,16 @@ def _substantive(section: Section, least: int, *, ordered: bool = False) -> list
     if not ordered:
         candidates.append([f"{child.title}. {child.prose}" for child in section.children])
     good = (
-        distinct(item for item in candidate if not sentence_problem(item, least))
+        deduplicated(item for item in candidate if not sentence_problem(item, least))
         for candidate in candidates
     )
     return max(good, key=len, default=[])
+
+
+CHECKS: dict[str, Callable[[EvaluationEvidence], Outcome]] = {
+    register.AC2_1: of_document(_statement),
+    register.AC2_2: of_document(partial(factors, topics=FACTORS)),
+    register.AC2_3: of_document(_trade_offs),
+    register.AC2_4: of_document(_fallback),
+    register.AC2_5: ac2_5,
+}

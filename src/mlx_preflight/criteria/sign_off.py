@@ -1,6 +1,6 @@
-"""Record that a person has read the answers, and say whether that still holds.
+"""Sign-offs: records that a person has read the answers, valid until these change.
 
-A sign-off names the digest of what was read and expires when the digest changes. Nothing
+A sign-off names the digest of the answers and expires when the digest changes. Nothing
 here judges an answer, and no automatic check ever writes a sign-off.
 """
 
@@ -11,17 +11,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mlx_preflight.core.errors import ResultError, UsageError
+from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.criteria import answers
-from mlx_preflight.errors import ResultError, UsageError
-from mlx_preflight.json_file import read_json, write_json
+from mlx_preflight.plan import register
 
-CHECKS = ("AC5",)
+AC5 = "AC5"
+
+CRITERIA = (AC5,)
 """Criteria with a manual validation in the plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignOff:
-    """Hold who read what, and when.
+    """Record of who read which answers, and when.
 
     Attributes:
         check: Criterion, such as `AC5`.
@@ -39,8 +42,8 @@ class SignOff:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """Hold whether a valid sign-off exists, and the one found if any."""
+class SignOffState:
+    """State of a sign-off: none, valid or expired."""
 
     kind: Literal["none", "valid", "expired"]
     sign_off: SignOff | None = None
@@ -53,6 +56,9 @@ class State:
         return f"{self.kind}, by {who} on {date}"
 
 
+NONE = SignOffState("none")
+
+
 def record(
     state_folder: Path, check_id: str, who: str, note: str, digest: str | None = None
 ) -> SignOff:
@@ -60,7 +66,7 @@ def record(
 
     Args:
         state_folder: The `.preflight` folder.
-        check_id: Criterion; see `CHECKS`.
+        check_id: Criterion; see `CRITERIA`.
         who: Name of the person who read the answers.
         note: What the person thinks of them.
         digest: Digest that the person saw; None takes that of the stored answers.
@@ -70,8 +76,8 @@ def record(
         ResultError: No answers are stored, or the file cannot be written.
     """
     check = check_id.upper().partition(".")[0]
-    if check not in CHECKS:
-        raise UsageError(f"{check_id}: only {', '.join(CHECKS)} takes a sign-off")
+    if check not in CRITERIA:
+        raise UsageError(f"{check_id}: only {', '.join(CRITERIA)} takes a sign-off")
     if not who.strip() or not note.strip():
         raise UsageError("a sign-off needs a name and a note", hint="use --who and --note")
     document = _answers(state_folder)
@@ -90,15 +96,15 @@ def record(
 
 
 def _answers(state_folder: Path) -> Any:
-    """Return the stored answers, or raise with the command that makes them."""
     try:
         return answers.read(state_folder)
     except ResultError as error:
-        hint = "run `mlx-preflight check ac5-inference`, and read the answers that it names"
+        command = f"mlx-preflight check {register.AC5_INFERENCE}"
+        hint = f"run `{command}`, and read the answers that it names"
         raise ResultError(str(error), hint=hint) from error
 
 
-def state(state_folder: Path, check_id: str, digest: str) -> State:
+def state(state_folder: Path, check_id: str, digest: str) -> SignOffState:
     """Return whether the answers with this digest were signed off.
 
     Raises:
@@ -106,9 +112,9 @@ def state(state_folder: Path, check_id: str, digest: str) -> State:
     """
     found = _read(_path(state_folder, check_id))
     if found is None:
-        return State("none")
+        return NONE
     valid = found.digest == digest and found.check == check_id
-    return State("valid" if valid else "expired", found)
+    return SignOffState("valid" if valid else "expired", found)
 
 
 def read(state_folder: Path) -> list[SignOff]:
@@ -117,7 +123,7 @@ def read(state_folder: Path) -> list[SignOff]:
     Raises:
         ResultError: One exists and cannot be read.
     """
-    found = (_read(_path(state_folder, check)) for check in CHECKS)
+    found = (_read(_path(state_folder, check)) for check in CRITERIA)
     return [item for item in found if item is not None]
 
 
@@ -125,10 +131,8 @@ def _read(path: Path) -> SignOff | None:
     if not path.exists():
         return None
     document: Any = read_json(path)
-    fields = SignOff.__dataclass_fields__
-    if not isinstance(document, dict) or document.keys() != fields.keys():
-        raise ResultError(f"{path}: not a sign-off; delete it and sign off again")
-    if not all(isinstance(value, str) for value in document.values()):
+    known = isinstance(document, dict) and document.keys() == SignOff.__dataclass_fields__.keys()
+    if not known or not all(isinstance(value, str) for value in document.values()):
         raise ResultError(f"{path}: not a sign-off; delete it and sign off again")
     return SignOff(**document)
 

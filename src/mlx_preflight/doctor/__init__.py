@@ -1,13 +1,12 @@
-"""Diagnose what stands in the way, and name the command that fixes it.
+"""Diagnosis of a machine and a model, with the command that fixes each problem.
 
-The plan's four troubleshooting entries and the usual causes on a machine. Every finding
-says what was seen, why it matters and what to type. `GOOD` findings are kept: a report
-of a diagnosis without them would not show what was looked at.
+It covers the plan's four troubleshooting entries and the usual causes on a machine.
+`GOOD` findings are kept: without them a diagnosis would not show what was checked.
 """
 
 from __future__ import annotations
 
+from mlx_preflight.doctor.diagnosis import DoctorTarget, diagnose
 from mlx_preflight.doctor.finding import Finding, Severity
-from mlx_preflight.doctor.patient import Patient, diagnose
 
-__all__ = ["Finding", "Patient", "Severity", "diagnose"]
+__all__ = ["DoctorTarget", "Finding", "Severity", "diagnose"]

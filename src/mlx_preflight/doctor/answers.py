@@ -1,19 +1,22 @@
-"""Examine why a model would answer gibberish: tokenizer, template, base model, weights, sampling.
+"""Causes of gibberish answers: tokenizer, template, base model, weights, sampling.
 
 Everything is read from files; nothing is loaded or run.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from mlx_preflight import remedies
+from mlx_preflight.core.errors import CheckpointError
+from mlx_preflight.core.units import format_bytes
 from mlx_preflight.doctor.finding import Finding, Severity
-from mlx_preflight.errors import CheckpointError
-from mlx_preflight.model import checkpoint, runtime
-from mlx_preflight.plan import EMBEDDED
+from mlx_preflight.models import checkpoint
+from mlx_preflight.models.files import MAX_CONFIG_BYTES, read_object
+from mlx_preflight.plan import remedies
+from mlx_preflight.plan.profiles import EMBEDDED
+from mlx_preflight.runtime import workers
+
+_NAN = "one NaN makes every answer empty or repeated"
 
 SCANNED_BYTES = 200_000_000
 """Weights up to this size are scanned for NaN within the doctor's three seconds."""
@@ -22,17 +25,17 @@ HOTTEST = 1.2
 """Sampling temperature above which small models drift; the plan suggests 0.7."""
 
 
-def examine(model: str) -> list[Finding]:
+def check(model: str) -> list[Finding]:
     """Return findings on the files of a model that is on this machine.
 
     Args:
         model: `embedded`, a folder, or a hub id (looked up in the local cache only).
     """
     try:
-        folder = runtime.resolve(model).path
+        folder = workers.resolve(model).path
         found = checkpoint.inspect(folder)
     except CheckpointError as error:
-        why = "a checkpoint that is not whole loads wrong or not at all"
+        why = "an incomplete checkpoint loads wrong or not at all"
         fix = error.hint or remedies.DOWNLOAD_AGAIN
         return [Finding("answers", Severity.PROBLEM, str(error), why, fix)]
     return [
@@ -81,24 +84,22 @@ def _problems(problems: list[str], good: str, why: str, fix: str) -> list[Findin
 
 def _values(found: checkpoint.Checkpoint) -> list[Finding]:
     if found.weight_bytes > SCANNED_BYTES:
-        saw = f"{found.weight_bytes / 1e9:.1f} GB of weights were not scanned for NaN"
-        why = "one NaN makes every answer empty or repeated"
-        return [Finding("answers", Severity.UNKNOWN, saw, why, "mlx-preflight check ac4-loading")]
+        saw = f"{format_bytes(found.weight_bytes)} of weights were not scanned for NaN"
+        return [Finding("answers", Severity.UNKNOWN, saw, _NAN, "mlx-preflight check ac4-loading")]
     values = checkpoint.check_values(found, None)
     if values.nonfinite:
         name, count = next(iter(values.nonfinite.items()))
         saw = f"{count} values of {name} are NaN or infinite"
-        why = "one NaN makes every answer empty or repeated"
-        return [Finding("answers", Severity.PROBLEM, saw, why, remedies.DOWNLOAD_AGAIN)]
+        return [Finding("answers", Severity.PROBLEM, saw, _NAN, remedies.DOWNLOAD_AGAIN)]
     return [Finding("answers", Severity.GOOD, "no NaN or infinity in the weights", "all scanned")]
 
 
 def _sampling(folder: Path) -> Finding:
     path = folder / "generation_config.json"
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = read_object(path, MAX_CONFIG_BYTES)
         heat = float(config.get("temperature", 0.0))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (CheckpointError, ValueError, TypeError) as error:
         saw = f"generation_config.json is not readable: {error}"
         return Finding("answers", Severity.NOTE, saw, "mlx_lm's greedy default is used", "none")
     if heat > HOTTEST:

@@ -1,4 +1,4 @@
-"""Examine the download of a model: hub, cache, completeness, disk, token.
+"""Download of a model: hub, cache, completeness, disk, token.
 
 A token is looked for and never shown; the hub is asked one question with a timeout.
 """
@@ -13,25 +13,23 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import huggingface_hub
+from huggingface_hub import constants
+
+from mlx_preflight.core.errors import CheckpointError, UsageError
+from mlx_preflight.core.units import format_bytes
 from mlx_preflight.doctor.finding import Finding, Severity
-from mlx_preflight.errors import CheckpointError, UsageError
-from mlx_preflight.memory import known
-from mlx_preflight.memory.known import Known
-from mlx_preflight.model import checkpoint, hub, hub_cache, location, synthetic
-from mlx_preflight.plan import EMBEDDED, SYNTHETIC_PREFIX
+from mlx_preflight.models import catalog, checkpoint, hub, hub_cache, locate
+from mlx_preflight.models.catalog import KnownModel
+from mlx_preflight.plan.profiles import EMBEDDED, SYNTHETIC_PREFIX
 
 
-def examine(model: str, timeout_s: float) -> list[Finding]:
-    """Return findings on where the model is, or what keeps it from getting here.
-
-    Args:
-        model: `embedded`, a folder, or a hub id.
-        timeout_s: Longest wait for the hub's answer.
-    """
+def check(model: str, timeout_s: float) -> list[Finding]:
+    """Return findings on where the model is, or what keeps it from getting here."""
     if model == EMBEDDED:
         return [Finding("download", Severity.GOOD, "the embedded model", "it is in the package")]
     if model.startswith(SYNTHETIC_PREFIX):
-        return [_synthetic(synthetic.find(model))]
+        return [_synthetic(catalog.find_synthetic(model))]
     folder = Path(model).expanduser()
     if folder.exists() or not hub_cache.is_hub_id(model):
         return [_folder(folder)]
@@ -40,33 +38,30 @@ def examine(model: str, timeout_s: float) -> list[Finding]:
     return [cached, *disk, _hub(hub_cache.split(model)[0], timeout_s), _token()]
 
 
-def _synthetic(found: Known) -> Finding:
-    folder = synthetic.folder(found)
+def _synthetic(found: KnownModel) -> Finding:
+    folder = catalog.synthetic_folder(found)
     if (folder / "config.json").is_file():
         return _folder(folder)
-    return Finding(
-        "download",
-        Severity.PROBLEM,
-        f"the random weights of {found.name} are not made",
-        "there is nothing to load",
-        f"mlx-preflight synthesize {found.name}",
-    )
+    saw = f"the random weights of {found.name} are not made"
+    why = "there is nothing to load"
+    fix = f"mlx-preflight synthesize {found.name}"
+    return Finding("download", Severity.PROBLEM, saw, why, fix)
 
 
 def _folder(folder: Path) -> Finding:
-    """Return whether a folder is a whole checkpoint, as its own index tells."""
+    """Return whether a folder is a complete checkpoint, by its own index."""
     try:
         found = checkpoint.inspect(folder)
     except CheckpointError as error:
         return Finding(
             "download", Severity.PROBLEM, str(error), "there is nothing to load", error.hint
         )
-    saw = f"{folder}: {len(found.files)} weights files, {found.total_bytes / 1e9:.2f} GB"
+    saw = f"{folder}: {len(found.files)} weights files, {format_bytes(found.total_bytes)}"
     return Finding("download", Severity.GOOD, saw, "it is local, and complete")
 
 
 def _cached(model: str) -> Finding:
-    fix = location.missing(model).hint
+    fix = locate.missing(model).hint
     try:
         found = _folder(hub_cache.find(model))
     except LookupError as error:
@@ -83,22 +78,20 @@ def _cached(model: str) -> Finding:
 
 def _disk(model: str) -> Finding:
     """Return whether the download would fit on the disk of the cache."""
-    from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415  (0.3 s)
-
-    place = Path(HF_HUB_CACHE).expanduser()
+    place = Path(constants.HF_HUB_CACHE).expanduser()
     home = next((path for path in (place, *place.parents) if path.exists()), Path("/"))
     free = shutil.disk_usage(home).free
-    known_model = known.find(hub_cache.split(model)[0])
+    known_model = catalog.find(hub_cache.split(model)[0])
     needed = known_model.download_bytes if known_model else None
-    saw = f"{free / 1e9:.1f} GB free at {home}"
+    saw = f"{format_bytes(free)} free at {home}"
     if needed is None:
         why = f"how much {model} takes is known to the hub only; the download checks it first"
         return Finding("download", Severity.NOTE, saw, why)
     if free < needed + hub.SPARE_BYTES:
-        why = f"{model} wants {needed / 1e9:.1f} GB"
+        why = f"{model} wants {format_bytes(needed)}"
         fix = "free disk space, or export HF_HOME=/a/larger/disk"
         return Finding("download", Severity.PROBLEM, saw, why, fix)
-    why = f"enough for the {needed / 1e9:.1f} GB of {model}"
+    why = f"enough for the {format_bytes(needed)} of {model}"
     return Finding("download", Severity.GOOD, saw, why)
 
 
@@ -113,8 +106,7 @@ def _hub(model: str, timeout_s: float) -> Finding:
         why, fix = "HF_ENDPOINT must be an http address", "unset HF_ENDPOINT"
         return Finding("download", Severity.PROBLEM, f"HF_ENDPOINT is {host or 'no URL'}", why, fix)
     try:
-        request = urllib.request.Request(url, method="GET")  # noqa: S310  (checked above)
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310  (http only)
             return Finding(
                 "download", Severity.GOOD, f"{host} answers {answer.status}", "reachable"
             )
@@ -138,9 +130,7 @@ def _refused(host: str, model: str, code: int) -> Finding:
 
 
 def _token() -> Finding:
-    from huggingface_hub import get_token  # noqa: PLC0415  (0.3 s, only for hub ids)
-
-    if get_token():
+    if huggingface_hub.get_token():
         return Finding("download", Severity.GOOD, "a hub token is present", "gated models work")
     why, fix = "gated models refuse anonymous downloads; this one is not gated", "hf auth login"
     return Finding("download", Severity.NOTE, "no hub token is present", why, fix)

@@ -1,4 +1,4 @@
-"""Hold one finding of a diagnosis."""
+"""Finding of a diagnosis, and its severity."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 class Severity(enum.StrEnum):
-    """Say how much a finding stands in the way; it has no truth value."""
+    """Severity of a finding; it has no truth value."""
 
     GOOD = "good"
     NOTE = "note"
@@ -22,7 +22,7 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Hold what was seen, why it matters, and the command that fixes it.
+    """Observation, why it matters, and the command that fixes it.
 
     Attributes:
         topic: Which troubleshooting entry it belongs to: download, memory, import, answers

@@ -1,4 +1,4 @@
-"""Examine the installation: venv, backend, conflicts, the limit of open files."""
+"""Installation: venv, backend, conflicts, the limit of open files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 
 from packaging.requirements import Requirement
 
-from mlx_preflight import remedies
 from mlx_preflight.doctor.finding import Finding, Severity
+from mlx_preflight.plan import remedies
 
 OPEN_FILES = 4096
 """mlx_lm sets this hard limit at import and fails where it is lower (mlx_lm/utils.py 0.32.2)."""
@@ -17,7 +17,7 @@ OPEN_FILES = 4096
 WANTED = ("mlx", "mlx-lm", "transformers", "huggingface-hub")
 
 
-def examine() -> list[Finding]:
+def check() -> list[Finding]:
     """Return findings on this interpreter's packages and limits."""
     return [*_venv(), *_backend(), *_conflicts(), *_open_files()]
 
@@ -27,15 +27,10 @@ def _venv() -> list[Finding]:
     where = "a venv" if sys.prefix != sys.base_prefix else "no venv"
     saw = f"Python {sys.version.split()[0]} in {sys.prefix} ({where})"
     if missing:
-        return [
-            Finding(
-                "import",
-                Severity.PROBLEM,
-                f"{', '.join(missing)} not installed; {saw}",
-                "the import fails when another venv is active than the one installed into",
-                remedies.INSTALL,
-            )
-        ]
+        saw = f"{', '.join(missing)} not installed; {saw}"
+        why = "the import fails when another venv is active than the one installed into"
+        fix = remedies.INSTALL
+        return [Finding("import", Severity.PROBLEM, saw, why, fix)]
     versions = ", ".join(f"{name} {_version(name)}" for name in WANTED)
     return [Finding("import", Severity.GOOD, f"{versions}; {saw}", "the stack is installed")]
 
@@ -48,15 +43,10 @@ def _backend() -> list[Finding]:
         return [
             Finding("import", Severity.GOOD, f"backend {', '.join(backends)}", "MLX can compute")
         ]
-    return [
-        Finding(
-            "import",
-            Severity.PROBLEM,
-            "mlx is installed without a backend",
-            "on Linux the plain package holds none, so `import mlx.core` fails",
-            'python3 -m pip install "mlx[cpu]" (or "mlx[cuda]")',
-        )
-    ]
+    saw = "mlx is installed without a backend"
+    why = "on Linux the plain package holds none, so `import mlx.core` fails"
+    fix = 'python3 -m pip install "mlx[cpu]" (or "mlx[cuda]")'
+    return [Finding("import", Severity.PROBLEM, saw, why, fix)]
 
 
 def _conflicts() -> list[Finding]:
@@ -73,29 +63,19 @@ def _conflicts() -> list[Finding]:
                 wrong.append(f"{name} wants {need.name}{need.specifier}, found {have}")
     if not wrong:
         return [Finding("import", Severity.GOOD, "no version conflict in the stack", "it fits")]
-    return [
-        Finding(
-            "import",
-            Severity.PROBLEM,
-            "; ".join(wrong[:4]),
-            "a wrong version imports and then fails in the middle of a run",
-            remedies.REINSTALL,
-        )
-    ]
+    saw = "; ".join(wrong[:4])
+    why = "a wrong version imports and then fails in the middle of a run"
+    fix = remedies.REINSTALL
+    return [Finding("import", Severity.PROBLEM, saw, why, fix)]
 
 
 def _open_files() -> list[Finding]:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        return [
-            Finding(
-                "import",
-                Severity.PROBLEM,
-                f"the hard limit of open files is {hard}",
-                f"mlx_lm raises it to {OPEN_FILES} at import and fails when it may not",
-                f"ulimit -Hn {OPEN_FILES} (as root), or raise it in /etc/security/limits.conf",
-            )
-        ]
+        saw = f"the hard limit of open files is {hard}"
+        why = f"mlx_lm raises it to {OPEN_FILES} at import and fails when it may not"
+        fix = f"ulimit -Hn {OPEN_FILES} (as root), or raise it in /etc/security/limits.conf"
+        return [Finding("import", Severity.PROBLEM, saw, why, fix)]
     return [Finding("import", Severity.GOOD, f"hard limit of open files {hard}", "high enough")]
 
 

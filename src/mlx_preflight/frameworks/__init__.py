@@ -1,1 +1,1 @@
-"""Compare training frameworks by running them: one file per framework, one harness for all."""
+"""Training frameworks compared by running them: one file per framework, one harness for all."""

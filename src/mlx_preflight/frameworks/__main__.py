@@ -1,4 +1,4 @@
-"""Measure one framework: `python -m mlx_preflight.frameworks NAME --python VENV/bin/python`.
+"""Measurement of one framework: `python -m mlx_preflight.frameworks NAME --python VENV/bin/python`.
 
 The nox session runs this with nox's own interpreter, so it is standard library only.
 """
@@ -10,9 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
-from mlx_preflight.errors import PreflightError, ResultError
+from mlx_preflight.core.errors import ExitCode, PreflightError, ResultError
+from mlx_preflight.core.result import Status
+from mlx_preflight.core.units import format_seconds
+from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.frameworks import framework, measure, record
-from mlx_preflight.result import Status
 
 
 def main(arguments: list[str]) -> int:
@@ -20,13 +22,13 @@ def main(arguments: list[str]) -> int:
 
     Ctrl-C and SIGTERM end it with 130 after the framework's process has been killed.
     """
-    options = _parser().parse_args(arguments)
+    given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _run(options)
+        return _run(given)
     except KeyboardInterrupt:
-        name = options.framework
-        print(f'{name}: interrupted; `nox -s "compare({name})"` begins it anew', file=sys.stderr)
+        name = given.framework
+        print(f'{name}: interrupted; `nox -s "compare({name})"` starts it again', file=sys.stderr)
         return 130
     except PreflightError as error:
         print("\n".join(filter(None, (f"error: {error}", error.hint))), file=sys.stderr)
@@ -44,27 +46,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
-    state = options.project.resolve() / ".preflight"
-    plugin = framework.find(options.framework)
-    order = measure.Order(
-        python=options.python.absolute(),  # (not resolved: a venv's python is a link)
-        folder=state / "artifacts" / "compare" / options.framework,
-        timeout_s=options.timeout_s,
-        installing=not options.no_install,
+def _run(arguments: argparse.Namespace) -> int:
+    state = Workspace.of(arguments.project.resolve()).folder
+    plugin = framework.find(arguments.framework)
+    options = measure.BenchOptions(
+        python=arguments.python.absolute(),  # (not resolved: a venv's python is a link)
+        folder=Workspace(state).artifacts("compare") / arguments.framework,
+        timeout_s=arguments.timeout_s,
+        installing=not arguments.no_install,
     )
-    if not options.again and (date := _finished(state, options.framework, order)):
-        print(f"{options.framework}: finished on {date}; --again measures it again")
+    if not arguments.again and (date := _finished(state, arguments.framework, options)):
+        print(f"{arguments.framework}: finished on {date}; --again measures it again")
         return 0
-    found = measure.measure(plugin, order, lambda line: print(line, file=sys.stderr, flush=True))
+    found = measure.measure(plugin, options, lambda line: print(line, file=sys.stderr, flush=True))
     record.write(state, found)
     for line in found.log:
         print(f"{found.framework}: | {line}", file=sys.stderr)
-    print(f"{found.framework}: {found.status}: {found.reason} ({found.duration_s:.0f} s)")
-    return 0 if found.status is Status.PASS else ResultError.exit_code
+    print(f"{found.framework}: {found.status}: {found.reason} ({format_seconds(found.duration_s)})")
+    return ExitCode.PASSED if found.status is Status.PASS else ExitCode.NOT_JUDGED
 
 
-def _finished(state: Path, name: str, order: measure.Order) -> str:
+def _finished(state: Path, name: str, options: measure.BenchOptions) -> str:
     """Return when a framework was measured with these very inputs; empty when it was not."""
     try:
         found = record.read(state, name)
@@ -72,7 +74,7 @@ def _finished(state: Path, name: str, order: measure.Order) -> str:
         print(f"{error}; measuring again", file=sys.stderr)
         return ""
     fresh = found is not None and found.status is Status.PASS
-    if found is None or not fresh or found.inputs != measure.digest(framework.find(name), order):
+    if found is None or not fresh or found.inputs != measure.digest(framework.find(name), options):
         return ""
     return found.date
 

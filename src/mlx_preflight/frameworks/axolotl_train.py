@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from mlx_preflight.frameworks import torch_trainer
+from mlx_preflight.frameworks import configs, torch_trainer
 from mlx_preflight.frameworks.framework import Claim, Framework
 from mlx_preflight.frameworks.recipe import Recipe, linear
-from mlx_preflight.memory import recipes
 
 FRAMEWORK = Framework(
     name="axolotl",
@@ -32,7 +31,7 @@ CPU = (
     *("bf16", "fp16", "tf32", "flash_attention"),
     *("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel"),
 )
-"""What must be off without CUDA; its Triton kernels are on unless told otherwise."""
+"""Options that must be off without CUDA; its Triton kernels are on unless told otherwise."""
 
 
 def config(recipe: Recipe) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
     not clipped and the rate is constant, as there.
     """
     settings = recipe.settings
-    document = recipes.axolotl(recipe.model, settings, recipe.config)
+    document = configs.axolotl(recipe.model, settings, recipe.config)
     if settings.keys is None:
         del document["lora_target_linear"]
         document["lora_target_modules"] = list(linear(recipe.config))

@@ -1,42 +1,29 @@
-"""Run a framework's tasks in its venv, each in a fresh process, and watch them."""
+"""Test bench that runs a framework's tasks in its venv, each in a fresh process."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlx_preflight
-from mlx_preflight.errors import ChildError, ResultError
-from mlx_preflight.frameworks.footprint import Watch
+from mlx_preflight.core import child
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.heartbeat import heartbeat
+from mlx_preflight.frameworks.footprint import MemorySampler
 from mlx_preflight.frameworks.framework import Plugin
-from mlx_preflight.isolate import child_environment, ending, run_child
 
 SHOW_S = 2.0
-"""Seconds between two looks for a new step to show."""
-
-QUIET = {
-    "AXOLOTL_DO_NOT_TRACK": "1",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "WANDB_MODE": "disabled",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-"""No framework reaches a hub, and none reports a run."""
+"""Seconds between two readings of the recorded steps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """Hold what one task gave and took.
+class TaskRun:
+    """Answer of one task, and its time and memory.
 
     Attributes:
         answer: What its file returned.
@@ -52,7 +39,7 @@ class Ran:
 
 
 class Bench:
-    """Run tasks of one framework."""
+    """Test bench of one framework."""
 
     def __init__(
         self,
@@ -74,7 +61,7 @@ class Bench:
             source = folder / "path"
             source.mkdir(parents=True)
             # A link: the folder that holds the package may be a site-packages full of others.
-            (source / "mlx_preflight").symlink_to(Path(mlx_preflight.__file__).parent)
+            (source / "mlx_preflight").symlink_to(Path(__file__).parents[1])
         except OSError as error:
             raise ResultError(f"cannot write {folder}: {error.strerror or error}") from error
         self._source = source
@@ -84,7 +71,7 @@ class Bench:
         """Return the framework's name."""
         return self._plugin.FRAMEWORK.name
 
-    def place(self, what: str) -> Path:
+    def run_dir(self, what: str) -> Path:
         """Return the working folder of one run, created if need be."""
         folder = self._folder / what
         folder.mkdir(exist_ok=True)
@@ -100,77 +87,63 @@ class Bench:
             "import time; begin = time.perf_counter(); "
             f"import {self._plugin.FRAMEWORK.imports}; print('\\n', time.perf_counter() - begin)"
         )
-        done = self._child(["-c", code], self._folder)
+        done = child.run_child(
+            [str(self._python), "-c", code],
+            cwd=self._folder,
+            timeout_s=self._timeout_s,
+            env=self._environment(),
+        )
+        if done.returncode != 0:
+            raise child.no_answer(done)
         return float(done.stdout.split()[-1])
 
-    def run(self, what: str, task: str, job: Mapping[str, Any]) -> Ran:
+    def run(self, what: str, task: str, job: Mapping[str, Any]) -> TaskRun:
         """Run one task in its own folder and return what came of it.
 
         Raises:
             ChildError: It failed, hung or left no answer; the error holds its log.
         """
-        folder = self.place(what)
-        answer, steps, file = folder / "answer.json", folder / "steps.jsonl", folder / "job.json"
-        whole = {**job, "answer": str(answer), "steps_file": str(steps)}
-        file.write_text(json.dumps({**whole, "started": time.monotonic()}), encoding="utf-8")
-        module = "mlx_preflight.frameworks.child"
-        watch = Watch()
-        with self._shown(what, steps):
+        folder = self.run_dir(what)
+        steps, sampler = folder / "steps.jsonl", MemorySampler()
+        request = {**job, "framework": self.name, "task": task, "steps_file": str(steps)}
+        shown = 0
+
+        def show() -> None:
+            nonlocal shown
+            lines = _lines(steps)
+            if len(lines) > shown:
+                shown, last = len(lines), lines[-1]
+                loss = "not a number" if last["loss"] is None else f"{last['loss']:.4f}"
+                self._note(f"{self.name}: {what}: step {last['step']}, loss {loss}")
+
+        self._note(f"{self.name}: {what}")
+        with heartbeat(SHOW_S, show):
             try:
-                done = self._child(["-m", module, self.name, task, str(file)], folder, watch.begin)
+                reply = child.call(
+                    "mlx_preflight.frameworks.child",
+                    {**request, "started": time.monotonic()},
+                    timeout_s=self._timeout_s,
+                    folder=folder,
+                    python=str(self._python),
+                    env=self._environment(),
+                    on_start=sampler.begin,
+                )
             finally:
-                peak = watch.end()
-        if not answer.is_file():
-            raise ChildError(f"{what} left no answer", log=ending(done.stdout, done.stderr))
-        return Ran(
-            answer=json.loads(answer.read_text(encoding="utf-8")),
+                peak = sampler.end()
+        return TaskRun(
+            answer=reply.value,
             steps=tuple(_lines(steps)),
             peak_rss_bytes=peak,
-            duration_s=done.duration_s,
+            duration_s=reply.duration_s,
         )
 
-    def _child(self, arguments: list[str], cwd: Path, begun: Any = None) -> Any:
-        environment = child_environment({**QUIET, "PYTHONPATH": str(self._source)})
+    def _environment(self) -> dict[str, str]:
+        environment = child.offline_environment({"PYTHONPATH": str(self._source)})
         # The venv's compiled code is used, and none is written beside this package's sources.
         environment.pop("PYTHONPYCACHEPREFIX", None)
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
         environment["PATH"] = f"{self._python.parent}{os.pathsep}{environment.get('PATH', '')}"
-        done = run_child(
-            [str(self._python), *arguments],
-            cwd=cwd,
-            timeout_s=self._timeout_s,
-            env=environment,
-            begun=begun,
-        )
-        if done.returncode != 0:
-            log = ending(done.stdout, done.stderr)
-            # The last line of a traceback is its cause; a signal's is not in what was printed.
-            why = f"exit code {done.returncode}: {log.splitlines()[-1] if log else 'no output'}"
-            raise ChildError(done.death() or why, log=log)
-        return done
-
-    @contextmanager
-    def _shown(self, what: str, steps: Path) -> Iterator[None]:
-        """Show each new step while a task runs."""
-        ended = threading.Event()
-
-        def show() -> None:
-            shown = 0
-            while not ended.wait(SHOW_S):
-                lines = _lines(steps)
-                if len(lines) > shown:
-                    shown, last = len(lines), lines[-1]
-                    loss = "not a number" if last["loss"] is None else f"{last['loss']:.4f}"
-                    self._note(f"{self.name}: {what}: step {last['step']}, loss {loss}")
-
-        self._note(f"{self.name}: {what}")
-        thread = threading.Thread(target=show, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return environment
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Run one task of one framework inside its venv: `python -m ... NAME TASK JOB`.
+"""One task of one framework inside its venv: `python -m ... JOB ANSWER`.
 
 The venv holds the framework and nothing of this project but its source on the path, so
 this file and what it imports are standard library until the framework's file runs.
@@ -6,25 +6,21 @@ this file and what it imports are standard library until the framework's file ru
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
+from typing import Any
 
+from mlx_preflight.core.child_main import run_job
 from mlx_preflight.frameworks import framework
 
 TASKS = ("train", "answers", "qlora", "probe")
 
 
-def main(arguments: list[str]) -> int:
-    """Read the job, run the task, write the answer."""
-    name, task, file = arguments
-    if task not in TASKS:
-        raise ValueError(f"unknown task {task!r}")
-    job = json.loads(Path(file).read_text(encoding="utf-8"))
-    answer = getattr(framework.find(name), task)(job)
-    Path(job["answer"]).write_text(json.dumps(answer, allow_nan=False), encoding="utf-8")
-    return 0
+def run(job: dict[str, Any]) -> Any:
+    """Run the task that the job names on the framework that it names."""
+    if job["task"] not in TASKS:
+        raise ValueError(f"unknown task {job['task']!r}")
+    return getattr(framework.find(job["framework"]), job["task"])(job)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_job(run, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Keep finished measurements as dated evidence, and say when evidence no longer counts.
+"""Finished measurements kept as dated evidence, and when evidence no longer counts.
 
 `docs/training/evidence/framework-NAME.json` holds one framework. Nothing is written unless
 every framework was measured, so no document rests on a part of the comparison.
@@ -14,11 +14,11 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from mlx_preflight.errors import BlockedError, ResultError
+from mlx_preflight.core.errors import BlockedError, ResultError
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.result import Status
 from mlx_preflight.frameworks import framework, measure, record
-from mlx_preflight.frameworks.record import Record
-from mlx_preflight.json_file import read_json, write_json
-from mlx_preflight.result import Status
+from mlx_preflight.frameworks.record import FrameworkRecord
 
 SCHEMA = 1
 FOLDER = Path("docs", "training", "evidence")
@@ -26,11 +26,11 @@ REFRESH = "nox -s compare -- --again && mlx-preflight evaluation"
 """Command that makes new evidence."""
 
 _MACHINE = ("processor", "cpu_count", "memory_bytes", "system", "machine")
-"""What says that two measurements are of the same machine."""
+"""Fields that are equal in two measurements of the same machine."""
 
 
 def path(project: Path, name: str) -> Path:
-    """Return where the evidence on a framework lies."""
+    """Return the path of the evidence on a framework."""
     return project / FOLDER / f"framework-{name}.json"
 
 
@@ -49,7 +49,7 @@ def gather(state: Path) -> dict[str, dict[str, Any]]:
         if item.status is not Status.PASS:
             raise BlockedError(f"{name} ended in {item.status}: {item.reason}", hint=_one(name))
         plugin = framework.find(name)
-        if item.inputs != measure.digest(plugin, measure.Order(Path(), Path())):
+        if item.inputs != measure.digest(plugin, measure.BenchOptions(Path(), Path())):
             raise BlockedError(f"{name} was measured with other inputs", hint=_one(name))
         try:
             found[name] = _evidence(item)
@@ -162,7 +162,7 @@ def _one(name: str) -> str:
     return f'nox -s "compare({name})" -- --again'
 
 
-def _evidence(item: Record) -> dict[str, Any]:
+def _evidence(item: FrameworkRecord) -> dict[str, Any]:
     """Return a record as evidence, without what only identifies the machine."""
     known = framework.find(item.framework).FRAMEWORK
     machine = {key: value for key, value in item.machine.items() if key != "release"}

@@ -1,4 +1,4 @@
-"""Watch the resident memory of a process and all its descendants, without a dependency.
+"""Resident memory of a process and all its descendants, without a dependency.
 
 Linux is asked through /proc, macOS through `ps`. The watcher runs on a thread of the
 parent and looks seldom enough to take no share of the child's cores worth naming.
@@ -14,27 +14,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 LOOK_S = 0.1 if sys.platform == "linux" else 0.5
-"""Seconds between two looks; `ps` is a process of its own."""
+"""Seconds between two readings; `ps` is a process of its own."""
 
 
-class Watch:
-    """Keep the highest sum of resident bytes of a process tree until it is stopped."""
+class MemorySampler:
+    """Sampler of the highest sum of resident bytes of a process tree."""
 
     def __init__(self, look: Callable[[int], int] | None = None) -> None:
         """Prepare; `look` returns the resident bytes of the tree under a process id."""
         self.peak_bytes = 0
-        self.looks = 0
         self._look = look or tree_bytes
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def begin(self, pid: int) -> None:
-        """Start looking; called with the child's process id once it runs."""
+        """Start reading; called with the child's process id once it runs."""
         self._thread = threading.Thread(target=self._watch, args=(pid,), daemon=True)
         self._thread.start()
 
     def end(self) -> int:
-        """Stop looking and return the peak, bytes."""
+        """Stop reading and return the peak, bytes."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -43,7 +42,6 @@ class Watch:
     def _watch(self, pid: int) -> None:
         while not self._ended.is_set():
             self.peak_bytes = max(self.peak_bytes, self._look(pid))
-            self.looks += 1
             self._ended.wait(LOOK_S)
 
 

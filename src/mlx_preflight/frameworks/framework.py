@@ -1,8 +1,9 @@
-"""Say what a framework is, and find those that this folder holds.
+"""Interface of a framework, and the frameworks of this folder.
 
-Adding one is a file here with a `FRAMEWORK` and the functions `config`, `train`, `answers`
-and `qlora`; nothing names it elsewhere. The noxfile imports this, so beside the standard
-library nothing may be imported at the top of such a file.
+To add one: a file here with a `FRAMEWORK` and the functions of `Plugin`, its packages among
+those that mypy does not follow (pyproject.toml), and a test. Sessions and commands find it
+here; it is a `candidate` once `nox -s "compare(NAME)"` has measured it. The noxfile imports
+this, so beside the standard library nothing may be imported at the top of such a file.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from mlx_preflight import frameworks, table
-from mlx_preflight.errors import UsageError
+from mlx_preflight import frameworks
+from mlx_preflight.core import toml_table
+from mlx_preflight.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Hold what a framework's documentation says; it is `static` evidence.
+    """A statement of a framework's documentation; it is `static` evidence.
 
     Attributes:
         share: How much of it holds, 0 to 1: 1 supported, 0.5 partly, 0 not.
@@ -41,7 +43,7 @@ def _nothing(_: Any) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """Hold what is known of a framework before it runs.
+    """Facts of a framework that are known before it runs.
 
     Attributes:
         name: As in `nox -s "compare(NAME)"`.
@@ -69,7 +71,7 @@ class Framework:
 
 
 class Plugin(Protocol):
-    """Say what a framework's file defines; all but `config` runs inside its venv."""
+    """Definitions of a framework's file; all but `config` runs inside its venv."""
 
     FRAMEWORK: Framework
 
@@ -94,7 +96,7 @@ def find(name: str) -> Plugin:
     """
     found = _plugins()
     if name not in found:
-        raise UsageError(f"unknown framework {name!r}{table.suggest(name, found)}")
+        raise UsageError(f"unknown framework {name!r}{toml_table.suggest(name, found)}")
     return found[name]
 
 

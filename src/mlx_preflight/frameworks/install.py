@@ -1,7 +1,7 @@
-"""Install a framework into a venv of its own with pip, and say what that took.
+"""Installation of a framework into a venv of its own with pip, and its time and size.
 
 A finished installation leaves a stamp in the venv; an unfinished one leaves none and is
-begun again from nothing, so that its seconds are those of a whole installation.
+started again from nothing, so that its seconds are those of a complete installation.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import ChildError, ResultError, UsageError
+from mlx_preflight.core.child import ChildRun, child_environment, log_tail, run_child
+from mlx_preflight.core.errors import ChildError, ResultError, UsageError
+from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.frameworks.framework import Framework
-from mlx_preflight.isolate import Finished, child_environment, ending, run_child
-from mlx_preflight.json_file import read_json, write_json
 
 STAMP, BEGUN = "mlx-preflight-framework.json", "mlx-preflight-framework.begun"
 """Written when an installation is finished, and when it begins."""
@@ -33,8 +33,8 @@ _QUOTE = re.compile(r"[\"']\)+$")
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
-    """Hold what a venv holds.
+class FrameworkInstallation:
+    """Contents of a venv.
 
     Attributes:
         install_s: Wall time of the pip commands; None when something else installed it.
@@ -51,7 +51,7 @@ class Installed:
 
 def install(
     framework: Framework, python: Path, timeout_s: float, note: Callable[[str], None]
-) -> Installed:
+) -> FrameworkInstallation:
     """Install a framework into the venv of an interpreter, unless its stamp says it is there.
 
     Raises:
@@ -68,7 +68,7 @@ def install(
     for requirements in framework.requirements:
         note(f"{framework.name}: pip install {' '.join(requirements)}")
         _pip_install(python, venv, timeout_s, requirements)
-    done = Installed(
+    done = FrameworkInstallation(
         install_s=time.perf_counter() - started,
         bytes=size_bytes(venv) - before,
         packages=packages(venv),
@@ -99,14 +99,14 @@ def size_bytes(folder: Path) -> int:
     return total
 
 
-def _stamped(framework: Framework, venv: Path) -> Installed | None:
+def _stamped(framework: Framework, venv: Path) -> FrameworkInstallation | None:
     """Return what the stamp says, if it is of these requirements."""
     if not (venv / STAMP).is_file():
         return None
     try:
         data: dict[str, Any] = read_json(venv / STAMP)
         asked = tuple(tuple(line) for line in data.pop("requirements"))
-        found = Installed(**data, requirements=asked)
+        found = FrameworkInstallation(**data, requirements=asked)
     except (ResultError, KeyError, TypeError, AttributeError):
         return None  # damaged: install again
     return found if found.requirements == framework.requirements else None
@@ -159,16 +159,16 @@ def _pip_install(python: Path, venv: Path, timeout_s: float, requirements: tuple
         env=environment,
     )
     if done.returncode != 0:
-        log = ending(done.stdout, done.stderr)
+        log = log_tail(done.stdout, done.stderr)
         raise ChildError(f"pip install failed: {_cause(done, log)}", log=log)
 
 
-def _cause(done: Finished, log: str) -> str:
+def _cause(done: ChildRun, log: str) -> str:
     """Return why pip failed; without an index it only says that there is no such version."""
     causes = [line for line in log.splitlines() if line.startswith("ERROR")]
     if not causes:
         lines = log.splitlines() or ["no output"]
-        return f"{done.death() or f'exit code {done.returncode}'}: {lines[-1]}"
+        return f"{done.exit_reason()}: {lines[-1]}"
     broken = _BROKEN.findall(done.stderr)
     if broken and NOT_FOUND in causes[-1]:
         why = broken[-1].rpartition(": ")[2]

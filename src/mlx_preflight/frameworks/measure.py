@@ -1,4 +1,4 @@
-"""Measure one framework from installation to adapter, and keep what was found in one file."""
+"""Measurement of one framework from installation to adapter, kept in one file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import environment
-from mlx_preflight.errors import ChildError, PreflightError
+from mlx_preflight.core import environment, judged_environment
+from mlx_preflight.core.errors import ChildError, PreflightError
+from mlx_preflight.core.json_file import read_json
+from mlx_preflight.core.result import Status
+from mlx_preflight.core.text import redact
 from mlx_preflight.frameworks import install, recipe, rows
-from mlx_preflight.frameworks.bench import Bench, Ran
+from mlx_preflight.frameworks.bench import Bench, TaskRun
 from mlx_preflight.frameworks.framework import REFERENCE, Plugin
 from mlx_preflight.frameworks.recipe import Recipe
-from mlx_preflight.frameworks.record import Record
-from mlx_preflight.isolate import redact
-from mlx_preflight.result import Status
+from mlx_preflight.frameworks.record import FrameworkRecord
 
 RUNS, MOST_RUNS = 2, 3
 """Trainings of each framework: the second tells how far a figure repeats; a third is made
@@ -41,8 +42,8 @@ IMPORTS, QLORA_STEPS, QUESTIONS, ANSWER_TOKENS = 3, 3, 4, 24
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Hold how to measure.
+class BenchOptions:
+    """Options of a measurement.
 
     Attributes:
         python: Interpreter of the framework's venv.
@@ -61,10 +62,10 @@ class Order:
     extra: Mapping[str, Any] | None = None
 
 
-def digest(plugin: Plugin, order: Order) -> str:
+def digest(plugin: Plugin, options: BenchOptions) -> str:
     """Return what a finished measurement depends on: framework, rows, settings and weights."""
-    trained = materials(order.steps)
-    config = recipe.text(plugin, recipe.embedded(steps=order.steps, folder=recipe.EMBEDDED))
+    trained = materials(options.steps)
+    config = recipe.text(plugin, recipe.embedded(steps=options.steps, folder=recipe.EMBEDDED))
     config = config.replace(str(recipe.EMBEDDED), "embedded")
     known = (trained["rows_sha256"], trained["weights_sha256"])
     parts = [plugin.FRAMEWORK.requirements, *known, config, MOST_RUNS]
@@ -81,25 +82,25 @@ def materials(steps: int = STEPS) -> dict[str, str]:
     }
 
 
-def measure(plugin: Plugin, order: Order, note: Callable[[str], None]) -> Record:
+def measure(plugin: Plugin, options: BenchOptions, note: Callable[[str], None]) -> FrameworkRecord:
     """Measure a framework; whatever stops it becomes an ERROR with its last log lines."""
     begun = time.perf_counter()
     phases: list[str] = []
     figures: dict[str, Any] = {}
     status, reason, log = Status.PASS, "", ""
     try:
-        _all(plugin, order, note, phases, figures)
-        reason = f"trained {len(figures['train'])} times for {order.steps} steps"
+        _all(plugin, options, note, phases, figures)
+        reason = f"trained {len(figures['train'])} times for {options.steps} steps"
     except (PreflightError, OSError, ValueError, KeyError) as error:
         # Also a full disk and an answer that is none: the other frameworks must still run.
         status = Status.ERROR
         reason = redact(f"{phases[-1] if phases else 'start'}: {error}")
         log = error.log if isinstance(error, ChildError) else ""
-    return Record(
+    return FrameworkRecord(
         framework=plugin.FRAMEWORK.name,
         status=status,
         reason=reason,
-        inputs=digest(plugin, order),
+        inputs=digest(plugin, options),
         date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         machine={k: v for k, v in environment.capture().items() if k != "packages"},
         figures=figures,
@@ -110,7 +111,7 @@ def measure(plugin: Plugin, order: Order, note: Callable[[str], None]) -> Record
 
 def _all(
     plugin: Plugin,
-    order: Order,
+    options: BenchOptions,
     note: Callable[[str], None],
     phases: list[str],
     figures: dict[str, Any],
@@ -118,36 +119,40 @@ def _all(
     """Fill in the figures phase by phase; what was found before a failure stays."""
     framework = plugin.FRAMEWORK
     phases.append("install")
-    venv = order.python.parent.parent
-    if order.installing:
-        found = install.install(framework, order.python, order.timeout_s, note)
+    venv = options.python.parent.parent
+    if options.installing:
+        found = install.install(framework, options.python, options.timeout_s, note)
     else:
-        found = install.Installed(None, None, install.packages(venv), framework.requirements)
+        found = install.FrameworkInstallation(
+            None, None, install.packages(venv), framework.requirements
+        )
     figures["install"] = asdict(found)
+    judged = judged_environment.inspect(options.python).to_json(options.folder)
+    figures["environment"] = {key: judged[key] for key in ("path", "count", "digest")}
     figures["version"] = found.packages.get(framework.distribution, "unknown")
-    bench = Bench(plugin, order.python, order.folder, order.timeout_s, note)
+    bench = Bench(plugin, options.python, options.folder, options.timeout_s, note)
     phases.append("import")
     figures["import_s"] = [bench.time_import() for _ in range(IMPORTS)]
-    run = recipe.embedded(steps=order.steps)
+    run = recipe.embedded(steps=options.steps)
     phases.append("train")
-    runs: list[Ran] = []
+    runs: list[TaskRun] = []
     described: list[dict[str, Any]] = []
     while len(runs) < RUNS or (len(runs) < MOST_RUNS and _apart(described) > AGREE):
         before = os.getloadavg()[0]
-        runs.append(_train(plugin, bench, run, f"run {len(runs) + 1}", order))
-        described.append(_described(runs[-1], order.steps) | {"load_before": round(before, 2)})
+        runs.append(_train(plugin, bench, run, f"run {len(runs) + 1}", options))
+        described.append(_described(runs[-1], options.steps) | {"load_before": round(before, 2)})
     figures["train"] = described
     config = recipe.text(plugin, run)
     lines = [line for line in config.splitlines() if line.strip() and not line.startswith("#")]
     figures["config_lines"] = len(lines) + int(runs[0].answer["script_lines"])
     figures["first_batch"] = runs[0].answer.get("first_batch")
     phases.append("adapter")
-    figures["adapter"] = _adapter(bench, run, order)
+    figures["adapter"] = _adapter(bench, run, options)
     if framework.name == REFERENCE:
         phases.append("convention")
-        figures["probe"] = bench.run("probe", "probe", _job(run, order)).answer
+        figures["probe"] = bench.run("probe", "probe", _job(run, options)).answer
     phases.append("qlora")
-    figures["qlora"] = _qlora(plugin, bench, run, order)
+    figures["qlora"] = _qlora(plugin, bench, run, options)
 
 
 def _apart(runs: Sequence[Mapping[str, Any]]) -> float:
@@ -156,7 +161,7 @@ def _apart(runs: Sequence[Mapping[str, Any]]) -> float:
     return max(found) / min(found) - 1
 
 
-def _job(run: Recipe, order: Order) -> dict[str, Any]:
+def _job(run: Recipe, options: BenchOptions) -> dict[str, Any]:
     data = rows.generate(run.steps * run.settings.batch_size)
     return {
         "rows": data,
@@ -166,21 +171,21 @@ def _job(run: Recipe, order: Order) -> dict[str, Any]:
         "batch_size": run.settings.batch_size,
         "steps": run.steps,
         "seed": run.seed,
-        **(order.extra or {}),
+        **(options.extra or {}),
     }
 
 
-def _train(plugin: Plugin, bench: Bench, run: Recipe, what: str, order: Order) -> Ran:
+def _train(plugin: Plugin, bench: Bench, run: Recipe, what: str, options: BenchOptions) -> TaskRun:
     """Train with exactly the file that `export` writes."""
-    file = bench.place(what) / plugin.FRAMEWORK.config_file
+    file = bench.run_dir(what) / plugin.FRAMEWORK.config_file
     recipe.write(plugin, run, file)
-    done = bench.run(what, "train", {**_job(run, order), "config": file.name})
+    done = bench.run(what, "train", {**_job(run, options), "config": file.name})
     if len(done.steps) != run.steps:
         raise ChildError(f"{what} recorded {len(done.steps)} steps of {run.steps}")
     return done
 
 
-def _described(run: Ran, steps: int) -> dict[str, Any]:
+def _described(run: TaskRun, steps: int) -> dict[str, Any]:
     at_s = [float(line["at_s"]) for line in run.steps]
     steady = seconds(at_s)
     tokens = sum(int(line["tokens"]) for line in run.steps) / steps
@@ -208,12 +213,12 @@ def seconds(at_s: Sequence[float]) -> list[float]:
     return steady
 
 
-def _adapter(bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:
-    kept = sorted(bench.place("run 1").glob("*/adapter*.safetensors"))
+def _adapter(bench: Bench, run: Recipe, options: BenchOptions) -> dict[str, Any]:
+    kept = sorted(bench.run_dir("run 1").glob("*/adapter*.safetensors"))
     if not kept:
         raise ChildError("the training left no adapter")
     folder = kept[0].parent
-    said = bench.run("adapter", "answers", {**_job(run, order), "adapter": str(folder)}).answer
+    said = bench.run("adapter", "answers", {**_job(run, options), "adapter": str(folder)}).answer
     pairs = zip(said["without"], said["with"], strict=True)
     return {
         "bytes": kept[0].stat().st_size,
@@ -232,19 +237,19 @@ def _scale(folder: Path) -> float:
     file = folder / "adapter_config.json"
     if not file.is_file():
         raise ChildError(f"the adapter has no {file.name}")
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = read_json(file)
     if "lora_parameters" in data:
         return float(data["lora_parameters"]["scale"])
     return float(data["lora_alpha"]) / float(data["r"])
 
 
-def _qlora(plugin: Plugin, bench: Bench, run: Recipe, order: Order) -> dict[str, Any]:
+def _qlora(plugin: Plugin, bench: Bench, run: Recipe, options: BenchOptions) -> dict[str, Any]:
     """Return whether four bits train here, or the error that says why not."""
     small = recipe.in_four_bits(run, QLORA_STEPS)
     try:
-        file = bench.place("qlora") / plugin.FRAMEWORK.config_file
+        file = bench.run_dir("qlora") / plugin.FRAMEWORK.config_file
         recipe.write(plugin, small, file)
-        done = bench.run("qlora", "qlora", {**_job(small, order), "config": file.name})
+        done = bench.run("qlora", "qlora", {**_job(small, options), "config": file.name})
     except ChildError as error:
         return {"runs": False, "error": redact(str(error))[-600:]}
     return {

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_preflight.frameworks import configs
 from mlx_preflight.frameworks.framework import Claim, Framework
 from mlx_preflight.frameworks.recipe import Recipe
 from mlx_preflight.frameworks.steps import Recorder
-from mlx_preflight.memory import recipes
 
 FRAMEWORK = Framework(
     name="mlx-lm",
@@ -32,7 +32,7 @@ FRAMEWORK = Framework(
         "mlx_lm/LORA.md",
         "mlx-lm 0.32.2",
     ),
-    before=lambda run: recipes.conversion(run.model, run.settings, run.config),
+    before=lambda run: configs.conversion(run.model, run.settings, run.config),
 )
 
 OPTIMIZER_CONFIG: dict[str, dict[str, bool]] = {
@@ -40,7 +40,7 @@ OPTIMIZER_CONFIG: dict[str, dict[str, bool]] = {
     "adamw": {"bias_correction": True},
     "adafactor": {"relative_step": False, "scale_parameter": False},
 }
-"""What makes MLX's optimizers those of PyTorch and transformers, which correct Adam's bias
+"""Settings that make MLX's optimizers those of PyTorch and transformers, which correct Adam's bias
 and leave Adafactor's rate alone."""
 
 PAD_TO = 32
@@ -54,7 +54,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
         UsageError: MLX-LM cannot be told such a run.
     """
     settings = recipe.settings
-    document = recipes.mlx_lm(recipe.model, settings, recipe.config)
+    document = configs.mlx_lm(recipe.model, settings, recipe.config)
     options = OPTIMIZER_CONFIG.get(settings.optimizer)
     return {
         **document,
@@ -70,18 +70,20 @@ def config(recipe: Recipe) -> dict[str, Any]:
 def train(job: Mapping[str, Any]) -> dict[str, Any]:
     """Run `mlx_lm.lora -c` in this process, with a recorder as its reporting callback."""
     from mlx_lm import lora
-    from mlx_lm.tuner.callbacks import TrainingCallback
 
     order = write_rows(job)
     recorder = Recorder(job["steps_file"], job["started"])
     tokens = 0
 
-    class Report(TrainingCallback):  # type: ignore[misc]
+    class Report:
         def on_train_loss_report(self, info: dict[str, Any]) -> None:
             nonlocal tokens
             trained = int(info["trained_tokens"])
             recorder.step(float(info["train_loss"]), trained - tokens)
             tokens = trained
+
+        def on_val_loss_report(self, info: dict[str, Any]) -> None:
+            pass
 
     lora.get_reporting_callbacks = lambda *_, **__: Report()
     sys.argv = ["mlx_lm.lora", "-c", job["config"]]
@@ -131,7 +133,7 @@ def qlora(job: Mapping[str, Any]) -> dict[str, Any]:
     """Quantize with `mlx_lm.convert -q`, then train as always."""
     from mlx_lm import convert
 
-    convert(job["model"], recipes.QUANTIZED, quantize=True, q_bits=4, q_group_size=64)
+    convert(job["model"], configs.QUANTIZED, quantize=True, q_bits=4, q_group_size=64)
     return train(job)
 
 

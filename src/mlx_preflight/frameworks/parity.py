@@ -1,4 +1,4 @@
-"""Explain why the first loss of a framework is, or is not, the one of MLX-LM.
+"""Why the first loss of a framework is, or is not, the one of MLX-LM.
 
 B is zero at the first step, so its loss is that of the base model on the first batch. The
 reference recorded the loss of every target of that batch; what another framework reports
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlx_preflight.errors import ResultError
+from mlx_preflight.core.errors import ResultError
 
 TOLERANCE = 1e-3
 """Largest relative difference of two first losses that agree."""
@@ -20,8 +20,8 @@ Kind = Literal["agrees", "masking", "padding", "template", "scale", "unexplained
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Hold how a framework's first loss relates to the reference's.
+class ParityFinding:
+    """Relation of a framework's first loss to the reference's.
 
     Attributes:
         kind: What differs; `agrees` when nothing does.
@@ -39,11 +39,11 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Tell whether the losses agree once the conventions are mapped."""
+        """Return whether the losses agree once the conventions are mapped."""
         return self.kind != "scale" and self.mapped is not None and self.mapped <= TOLERANCE
 
 
-def explain(name: str, figures: Mapping[str, Any], reference: Mapping[str, Any]) -> Finding:
+def explain(name: str, figures: Mapping[str, Any], reference: Mapping[str, Any]) -> ParityFinding:
     """Return the finding on one framework.
 
     Raises:
@@ -72,15 +72,15 @@ def explain(name: str, figures: Mapping[str, Any], reference: Mapping[str, Any])
     relative = _apart(loss, own)
     if scales[0] != scales[1]:
         text = f"B·A is multiplied by {scales[0]:g}, in the reference by {scales[1]:g}"
-        return Finding(name, "scale", text, relative, None)
+        return ParityFinding(name, "scale", text, relative, None)
     if difference := _tokens_differ(tokens, probe["tokens"]):
-        return Finding(name, "template", difference, relative, None)
+        return ParityFinding(name, "template", difference, relative, None)
     return _by_targets(name, loss, relative, targets, probe)
 
 
 def _by_targets(
     name: str, loss: float, relative: float, targets: list[list[bool]], probe: Mapping[str, Any]
-) -> Finding:
+) -> ParityFinding:
     """Return the finding on a framework that saw the same tokens."""
     kept = [
         value
@@ -91,21 +91,21 @@ def _by_targets(
     total = sum(len(row) for row in probe["losses"])
     padded = sum(sum(mask[len(row) :]) for row, mask in zip(probe["losses"], targets, strict=True))
     if not kept:
-        return Finding(name, "unexplained", "it trains on no token", relative, None)
+        return ParityFinding(name, "unexplained", "it trains on no token", relative, None)
     mapped = _apart(loss, sum(kept) / len(kept))
     if padded:
         text = f"it counts {padded} padding tokens as targets, the reference none"
-        return Finding(name, "padding", text, relative, None)
+        return ParityFinding(name, "padding", text, relative, None)
     if mapped > TOLERANCE:
         text = f"same tokens and targets, but the losses are {mapped:.2g} apart"
-        return Finding(name, "unexplained", text, relative, mapped)
+        return ParityFinding(name, "unexplained", text, relative, mapped)
     if len(kept) == total:
-        return Finding(name, "agrees", f"same {total} targets, same loss", relative, mapped)
+        return ParityFinding(name, "agrees", f"same {total} targets, same loss", relative, mapped)
     text = (
         f"it trains on {len(kept)} of {total} targets and masks the rest; averaged over the same "
         f"targets the reference's loss is {sum(kept) / len(kept):.6f}, its own {loss:.6f}"
     )
-    return Finding(name, "masking", text, relative, mapped)
+    return ParityFinding(name, "masking", text, relative, mapped)
 
 
 def _tokens_differ(tokens: list[list[int]], wanted: list[list[int]]) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.frameworks import torch_trainer
+from mlx_preflight.frameworks import configs, torch_trainer
 from mlx_preflight.frameworks.framework import Claim, Framework
 from mlx_preflight.frameworks.recipe import Recipe, linear
-from mlx_preflight.memory import recipes
-from mlx_preflight.memory.architecture import LORA_SCALE
+from mlx_preflight.memory.settings import LORA_SCALE
 
 FRAMEWORK = Framework(
     name="peft",
@@ -44,17 +43,17 @@ def config(recipe: Recipe) -> dict[str, Any]:
     PEFT divides alpha by the rank; the scale of MLX-LM is alpha over rank.
     """
     settings, keys = recipe.settings, recipe.settings.keys
-    recipes.check_torch(settings, recipe.config, FRAMEWORK.title, bits=(recipes.FOUR,))
+    configs.check_torch(settings, recipe.config, FRAMEWORK.title, bits=(configs.FOUR,))
     names = linear(recipe.config) if keys is None else [key.rpartition(".")[2] for key in keys]
     return {
         "model": recipe.model,
-        "load_in_4bit": settings.bits == recipes.FOUR,
+        "load_in_4bit": settings.bits == configs.FOUR,
         "lora": {
             "r": settings.rank,
             "lora_alpha": LORA_SCALE * settings.rank,
             "lora_dropout": 0.0,
             "target_modules": list(names),
-            "layers_to_transform": recipes.layers(settings, recipe.config),
+            "layers_to_transform": configs.layers(settings, recipe.config),
             "task_type": "CAUSAL_LM",
         },
         "training": {
@@ -66,8 +65,8 @@ def config(recipe: Recipe) -> dict[str, Any]:
             "gradient_checkpointing": settings.grad_checkpoint,
             "learning_rate": recipe.learning_rate,
             "lr_scheduler_type": "constant",
-            "optim": recipes.TORCH_OPTIMIZERS[settings.optimizer],
-            "weight_decay": recipes.DECAY.get(settings.optimizer, 0.0),
+            "optim": configs.TORCH_OPTIMIZERS[settings.optimizer],
+            "weight_decay": configs.DECAY.get(settings.optimizer, 0.0),
             "max_grad_norm": 0.0,
             "bf16": settings.dtype == "bfloat16",
             **({"fp16": True} if settings.dtype == "float16" else {}),

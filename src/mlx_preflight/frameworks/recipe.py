@@ -1,4 +1,4 @@
-"""Hold the one training run that every framework repeats, and write a framework's file for it.
+"""The one training run that every framework repeats, and a framework's file for it.
 
 The file that `mlx-preflight export` writes and the one that a comparison trains with come
 from `text`, so they cannot differ.
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_preflight.errors import EstimateError, UsageError
-from mlx_preflight.json_file import write_text
+from mlx_preflight.core.errors import EstimateError, UsageError
+from mlx_preflight.core.json_file import read_json, write_text
 from mlx_preflight.memory.settings import Settings
 
 if TYPE_CHECKING:
     from mlx_preflight.frameworks.framework import Plugin
 
-EMBEDDED = Path(__file__).resolve().parents[1] / "model" / "embedded"
+EMBEDDED = Path(__file__).resolve().parents[1] / "models" / "embedded"
 
 _SPLIT = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LINEAR = {
@@ -32,13 +32,10 @@ LINEAR = {
 }
 """Architecture → the linear layers of a block; MLX-LM adapts all of them by default."""
 
-ADAM = {"betas": (0.9, 0.999), "eps": 1e-8}
-"""What `mlx.optimizers.Adam` and `torch.optim.AdamW` both use unasked."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Hold a run in the terms of MLX-LM.
+    """A run in the terms of MLX-LM.
 
     Attributes:
         model: Folder or hub id.
@@ -59,7 +56,7 @@ class Recipe:
 
 def embedded(*, steps: int = 20, folder: Path = EMBEDDED) -> Recipe:
     """Return the run of the comparison: the embedded checkpoint in float32, on the CPU."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     settings = Settings(
         batch_size=2,
         max_seq_length=128,

@@ -1,4 +1,4 @@
-"""Keep what was measured of one framework: `.preflight/compare/NAME.json`, schema 1."""
+"""Measurement of one framework, kept in `.preflight/compare/NAME.json`, schema 1."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import ResultError
-from mlx_preflight.json_file import read_json, write_json
-from mlx_preflight.result import Status
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.result import Status
+from mlx_preflight.core.workspace import Workspace
 
 SCHEMA = 1
-FOLDER = Path("compare")
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """Hold one framework's measurement.
+class FrameworkRecord:
+    """One framework's measurement.
 
     Attributes:
         status: PASS or ERROR.
@@ -44,11 +44,11 @@ class Record:
 
 
 def path(state: Path, name: str) -> Path:
-    """Return where a framework's record lies."""
-    return state / FOLDER / f"{name}.json"
+    """Return the path of a framework's record."""
+    return Workspace(state).comparison(name)
 
 
-def write(state: Path, record: Record) -> None:
+def write(state: Path, record: FrameworkRecord) -> None:
     """Write a record, atomically.
 
     Raises:
@@ -57,7 +57,7 @@ def write(state: Path, record: Record) -> None:
     write_json(path(state, record.framework), dataclasses.asdict(record))
 
 
-def read(state: Path, name: str) -> Record | None:
+def read(state: Path, name: str) -> FrameworkRecord | None:
     """Return a framework's record; None when it was never measured.
 
     Raises:
@@ -67,10 +67,10 @@ def read(state: Path, name: str) -> Record | None:
     if not file.exists():
         return None
     data = read_json(file)
-    known = {item.name for item in dataclasses.fields(Record)}
+    known = {item.name for item in dataclasses.fields(FrameworkRecord)}
     if not isinstance(data, dict) or set(data) != known or data["schema"] != SCHEMA:
         raise ResultError(f"{file}: no measurement of schema {SCHEMA}", hint="delete it")
     if data["framework"] != name or data["status"] not in {Status.PASS, Status.ERROR}:
         raise ResultError(f"{file}: not a measurement of {name}", hint="delete it")
     log = tuple(str(line) for line in data["log"])
-    return Record(**{**data, "status": Status(data["status"]), "log": log})
+    return FrameworkRecord(**{**data, "status": Status(data["status"]), "log": log})

@@ -1,4 +1,4 @@
-"""Generate the rows that every framework trains on: seeded chats of one exact length.
+"""The rows that every framework trains on: seeded chats of one exact length.
 
 Rows that all have `max_seq_length` tokens need no padding and no cutting, so frameworks
 that pad or cut differently still see the same tokens.

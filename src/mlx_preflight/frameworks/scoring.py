@@ -1,4 +1,4 @@
-"""Score frameworks on the five criteria of the plan, rank them, and vary every weight.
+"""Scores of frameworks on the five criteria of the plan, their ranking, and its sensitivity.
 
 A score is a share of the best: 1 for the best, 0.5 for twice the memory or half the speed.
 What was not measured but read counts by what the source says (1, 0.5 or 0). Pure functions.
@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlx_preflight.core.units import format_bytes, format_measurement, format_seconds
+
 FACTORS = (2.0, 0.5)
 """By which each weight is multiplied in turn."""
 
@@ -19,7 +21,7 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Hold one framework's score on one criterion.
+    """One framework's score on one criterion.
 
     Attributes:
         share: 0 to 1.
@@ -34,7 +36,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """Hold the ranking after one weight was changed.
+    """The ranking after one weight was changed.
 
     Attributes:
         ranking: Best first.
@@ -54,8 +56,10 @@ def scores(figures: Mapping[str, Figures]) -> dict[str, dict[str, Score]]:
         figures: Framework → its evidence.
     """
     return {
-        "memory": _shares(figures, memory, _megabytes, least=True),
-        "speed": _shares(figures, speed, lambda value: f"{value:.0f} tokens/s", least=False),
+        "memory": _shares(figures, memory, format_bytes, least=True),
+        "speed": _shares(
+            figures, speed, lambda value: format_measurement(value, "tokens/s"), least=False
+        ),
         "ease": _ease(figures),
         "qlora": {name: _qlora(item) for name, item in figures.items()},
         "m1_max": {name: _apple(item) for name, item in figures.items()},
@@ -83,6 +87,11 @@ def totals(
         for name in names
     }
     return dict(sorted(sums.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def format_ranking(data: Mapping[str, Any], sums: Mapping[str, float]) -> str:
+    """Return the titles of frameworks with their weighted means, in the order of the means."""
+    return ", ".join(f"{data[name]['title']} {total:.3f}" for name, total in sums.items())
 
 
 def sensitivity(
@@ -141,8 +150,8 @@ def _ease(figures: Mapping[str, Figures]) -> dict[str, Score]:
     for name, item in parts.items():
         logs = [math.log(max(best[key], 1e-9) / max(item[key], 1e-9)) for key in best]
         text = (
-            f"{item['install_s']:.0f} s, {_megabytes(item['install_bytes'])}, "
-            f"{item['packages']:.0f} packages, import {item['import_s']:.1f} s, "
+            f"{format_seconds(item['install_s'])}, {format_bytes(item['install_bytes'])}, "
+            f"{item['packages']:.0f} packages, import {format_seconds(item['import_s'])}, "
             f"{item['config_lines']:.0f} lines"
         )
         found[name] = Score(math.exp(sum(logs) / len(logs)), text, "measured")
@@ -161,7 +170,3 @@ def _apple(item: Figures) -> Score:
     claim = item["apple"]
     source = f"static: {claim['source']} ({claim['version']})"
     return Score(float(claim["share"]), str(claim["text"]), source)
-
-
-def _megabytes(value: float) -> str:
-    return f"{value / 1e6:,.0f} MB"

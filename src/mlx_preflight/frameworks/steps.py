@@ -1,4 +1,4 @@
-"""Record steps inside a framework's process: one JSON line each, on disk at once.
+"""Steps recorded inside a framework's process: one JSON line each, on disk at once.
 
 The parent shows them as progress, and what is written survives a crash or a hang.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Recorder:
-    """Write one line per step: seconds since the process started, CPU seconds, loss, tokens."""
+    """Recorder of one line per step: seconds since the start, CPU seconds, loss, tokens."""
 
     def __init__(self, path: str, started: float) -> None:
         """Open the file.
@@ -22,7 +22,7 @@ class Recorder:
             started: `time.monotonic()` of the parent when it started this process; the
                 clock is the machine's, so both read the same one.
         """
-        self._stream = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115
+        self._stream = Path(path).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115  (kept)
         self._started = started
         self._number = 0
 

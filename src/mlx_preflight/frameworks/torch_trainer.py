@@ -1,4 +1,4 @@
-"""Watch transformers' trainer from outside, and answer with a PEFT adapter.
+"""Transformers' trainer watched from outside, and answers with a PEFT adapter.
 
 axolotl and TRL both train through `transformers.Trainer`, and both write adapters in
 PEFT's layout. Imported inside their venvs only.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.frameworks.steps import Recorder
 
 MASKED = -100
@@ -29,7 +30,7 @@ def write_rows(job: Mapping[str, Any]) -> None:
 
 def first_batch() -> dict[str, Any]:
     """Return the tokens of the first batch and which of them, but the first, are targets."""
-    found: dict[str, Any] = json.loads(FIRST_BATCH.read_text(encoding="utf-8"))
+    found: dict[str, Any] = read_json(FIRST_BATCH)
     return found
 
 
@@ -57,7 +58,7 @@ def watch(job: Mapping[str, Any]) -> None:
         targets = inputs["labels"][:, 1:] != MASKED
         if not last:
             first = {"tokens": inputs["input_ids"].tolist(), "targets": targets.tolist()}
-            FIRST_BATCH.write_text(json.dumps(first), encoding="utf-8")
+            write_json(FIRST_BATCH, first)
         tokens = int(targets.sum())
         loss = step(self, model, inputs, *rest, **options)
         last.update(loss=float(loss), tokens=tokens)

@@ -14,46 +14,50 @@ from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
-from mlx_preflight.advisories import lookup
-from mlx_preflight.advisories.database import Database, Dated
-from mlx_preflight.advisories.server import serving
-from mlx_preflight.errors import AdvisoryError
-from mlx_preflight.gates import closure, pip_audit_run, tool, vulnerability
-from mlx_preflight.gates.closure import Closure
-from mlx_preflight.gates.pip_audit_run import KNOWN_BAD, REMEDY, Items, audited
-from mlx_preflight.gates.vulnerability import Vulnerability
-from mlx_preflight.isolate import side_by_side
-from mlx_preflight.plan import Session
-from mlx_preflight.project_table import Settings
-from mlx_preflight.result import Measurement, Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.core.child import side_by_side
+from mlx_preflight.core.errors import AdvisoryError
+from mlx_preflight.core.json_file import write_text
+from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.core.text import MAX_VALUES, join_findings
+from mlx_preflight.gates import tool
+from mlx_preflight.gates.advisories import closure, lookup, pip_audit_run, vulnerability
+from mlx_preflight.gates.advisories.closure import Closure
+from mlx_preflight.gates.advisories.database import Database, DatabaseAge
+from mlx_preflight.gates.advisories.pip_audit_run import KNOWN_BAD, REMEDY, Items, audited_names
+from mlx_preflight.gates.advisories.server import serve_in_thread
+from mlx_preflight.gates.advisories.vulnerability import Vulnerability
+from mlx_preflight.plan import register
+from mlx_preflight.plan.settings import ProjectSettings
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run import project_environment
+from mlx_preflight.run.context import Context
 
 _Judged = tuple[Status, str, str]
 """Status, reason and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold both answers of pip-audit and what was looked up about them.
+class AuditRun:
+    """Both answers of pip-audit, and the advisories that they name.
 
     Attributes:
         wanted: What had to be audited.
-        ran: pip-audit on it, and `answer` what it said, or why that counts for nothing.
-        control: The same of a pin that is known to be bad.
+        ran: pip-audit on it, and `answer` its packages, or why they count for nothing.
+        control: The answer about a pin that is known to be bad.
         now: Time of the audit, UTC.
         found: Every advisory in the answer, rated.
-        dated: Age of the database; None where the service does not tell.
+        age: Age of the database; None where the service does not tell.
         unknown: Packages of which a local database holds no advisory at all.
     """
 
     wanted: Closure
-    settings: Settings
-    ran: tool.Ran
+    settings: ProjectSettings
+    ran: tool.ToolRun
     answer: Items | Outcome
     control: Items | Outcome
     now: dt.datetime
     found: tuple[Vulnerability, ...] = ()
-    dated: Dated | None = None
+    age: DatabaseAge | None = None
     unknown: tuple[str, ...] = ()
 
     @property
@@ -74,21 +78,25 @@ class Facts:
         return [item for item in self.found if item.fails(level, today)]
 
 
-def gather(session: Session, context: Context) -> Facts:
-    """Ask the service for the whole runtime environment and for one known-bad pin.
+def gather(session: Session, context: Context) -> AuditRun:
+    """Ask the service for the complete runtime environment and for one known-bad pin.
 
     Raises:
-        PreflightError: The environment or the database cannot be read.
+        PreflightError: The environment or the database cannot be read, or the environment is
+            not the project's.
     """
     settings = context.settings
-    wanted = closure.environment(context.project, settings.audit_environment)
+    judged = context.environment
+    if settings.audit_environment is None:
+        project_environment.require_met(context.project, judged, tests=False)
+    wanted = closure.audited_packages(context.project, judged, settings.audit_environment)
     exempt = {canonicalize_name(name) for name in settings.audit_exempt}
     asked = {name: version for name, version in wanted.versions.items() if name not in exempt}
     folder = context.scratch(session.id)
     pins = "".join(f"{name}=={version}\n" for name, version in sorted(asked.items()))
     files = (folder / "runtime.txt", folder / "control.txt")
     for path, text in zip(files, (pins, f"{KNOWN_BAD}\n"), strict=True):
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     named = settings.audit_database
     database = Database.open(context.project / named) if named else None
     context.note(f"{session.id}: asking about {len(asked)} packages")
@@ -97,46 +105,46 @@ def gather(session: Session, context: Context) -> Facts:
         ran, control = pool.map(lambda path: pip_audit_run.ask(context, path, service), files)
         answer = pip_audit_run.dependencies(ran)
         items = [] if isinstance(answer, Outcome) else answer
-        found = vulnerability.rated(items, url or lookup.OSV, wanted, settings.audit_waivers)
-    return Facts(
+        found = vulnerability.rate_answer(items, url or lookup.OSV, wanted, settings.audit_waivers)
+    return AuditRun(
         wanted=wanted,
         settings=settings,
         ran=ran,
         answer=answer,
         control=pip_audit_run.dependencies(control),
         found=found,
-        dated=database.dated if database else _dated(settings),
+        age=database.age if database else _age(settings),
         unknown=tuple(name for name in sorted(asked) if database and not database.knows(name)),
         now=dt.datetime.now(dt.UTC),
     )
 
 
 @contextmanager
-def _address(settings: Settings, database: Database | None) -> Iterator[str | None]:
-    """Give the address of the OSV service to ask; None for the named service's own."""
+def _address(settings: ProjectSettings, database: Database | None) -> Iterator[str | None]:
+    """Yield the address of the OSV service to ask; None for the named service's own."""
     if database is None:
         yield settings.audit_url
         return
-    with serving(database) as url:
+    with serve_in_thread(database) as url:
         yield url
 
 
-def _dated(settings: Settings) -> Dated | None:
+def _age(settings: ProjectSettings) -> DatabaseAge | None:
     """Ask a service of the user's for its age; None where it does not tell."""
     if not _foreign(settings):
         return None
     try:
-        return lookup.dated(str(settings.audit_url))
+        return lookup.database_age(str(settings.audit_url))
     except AdvisoryError:
         return None
 
 
-def _foreign(settings: Settings) -> bool:
+def _foreign(settings: ProjectSettings) -> bool:
     """Return whether the service is another than the two that are known to be current."""
     return bool(settings.audit_url) and settings.audit_url != lookup.OSV
 
 
-def gate8(facts: Facts) -> Outcome:
+def gate8(facts: AuditRun) -> Outcome:
     """Prove that every runtime package was audited and none has a severe known vulnerability."""
     exempt, wanted = facts.exempt, facts.wanted.versions
     unused = sorted(set(exempt) - set(wanted))
@@ -153,7 +161,7 @@ def gate8(facts: Facts) -> Outcome:
         return facts.answer
     if isinstance(facts.control, Outcome):
         return facts.control
-    names = audited(facts.answer)
+    names = audited_names(facts.answer)
     status, reason, remedy = (
         _vulnerable(facts, len(names))
         or _unproved(facts, facts.answer, facts.control)
@@ -171,29 +179,29 @@ def gate8(facts: Facts) -> Outcome:
     )
 
 
-def _vulnerable(facts: Facts, count: int) -> _Judged | None:
+def _vulnerable(facts: AuditRun, count: int) -> _Judged | None:
     if not facts.failing:
         return None
     reason = (
         f"{len({item.package for item in facts.failing})} of {count} packages are vulnerable, "
         f"severity {facts.settings.fail_at} or worse: "
-        f"{tool.listed([str(item) for item in facts.failing])}"
+        f"{join_findings([str(item) for item in facts.failing])}"
     )
     return Status.FAIL, reason, "upgrade them, or waive one for a time with audit-waivers"
 
 
-def _unproved(facts: Facts, answer: Items, control: Items) -> _Judged | None:
+def _unproved(facts: AuditRun, answer: Items, control: Items) -> _Judged | None:
     """Refuse an answer of a service that knows nothing, or not everything that was asked."""
-    if not audited(control):
+    if not audited_names(control):
         reason = f"{facts.service} could not answer for {KNOWN_BAD}: {_skipped(control)}"
         return Status.BLOCKED, reason, REMEDY
     if not any(item.get("vulns") for item in control):
         reason = f"{facts.service} finds nothing wrong with {KNOWN_BAD}, so it can prove nothing"
         return Status.ERROR, reason, REMEDY
-    missed = sorted(set(facts.wanted.versions) - audited(answer) - set(facts.exempt))
+    missed = sorted(set(facts.wanted.versions) - audited_names(answer) - set(facts.exempt))
     if not missed:
         return None
-    names = ", ".join(missed[: tool.NAMED])
+    names = ", ".join(missed[:MAX_VALUES])
     total = len(facts.wanted.versions)
     reason = f"{len(missed)} of {total} packages were not audited: {names}; {_skipped(answer)}"
     return Status.BLOCKED, reason, REMEDY
@@ -203,7 +211,7 @@ def _skipped(answer: Items) -> str:
     return next((str(item["skip_reason"]) for item in answer if "skip_reason" in item), "no reason")
 
 
-def _outdated(facts: Facts, count: int) -> _Judged | None:
+def _outdated(facts: AuditRun, count: int) -> _Judged | None:
     """Refuse waivers that no longer count or never did, and a clean answer of long ago."""
     used = {item.waiver.id for item in facts.found if item.waiver}
     wrong = []
@@ -215,30 +223,30 @@ def _outdated(facts: Facts, count: int) -> _Judged | None:
     if wrong:
         return Status.FAIL, "; ".join(wrong), "renew the waiver with its reason, or remove it"
     most, clean = facts.settings.max_advisory_age_days, _clean(facts, count)
-    if facts.dated is not None and facts.dated.age_days(facts.now) > most:
-        reason = f"clean as of {facts.dated}, which is over {most} days ago: {clean}"
+    if facts.age is not None and facts.age.age_days(facts.now) > most:
+        reason = f"clean as of {facts.age}, which is over {most} days ago: {clean}"
         return Status.BLOCKED, reason, "renew the advisory database"
-    if facts.dated is None and _foreign(facts.settings) and not facts.settings.audit_live:
+    if facts.age is None and _foreign(facts.settings) and not facts.settings.audit_live:
         reason = f"{facts.service} does not tell how old its database is: {clean}"
         return Status.BLOCKED, reason, "say in audit-live why it is current, or use audit-database"
     return None
 
 
-def _clean(facts: Facts, count: int) -> str:
-    """Say what was found where nothing fails."""
+def _clean(facts: AuditRun, count: int) -> str:
+    """Describe what was found where nothing fails."""
     waived = [f"{item.id}: {item.waiver.reason}" for item in facts.found if item.waiver]
     milder = [str(item) for item in facts.found if not item.waiver]
     parts = [f"{count} packages audited" + ("" if facts.found else ", none vulnerable")]
     if milder:
         level = facts.settings.fail_at
-        parts.append(f"{len(milder)} vulnerabilities below {level}: {tool.listed(milder)}")
+        parts.append(f"{len(milder)} vulnerabilities below {level}: {join_findings(milder)}")
     if waived:
-        parts.append(f"{len(waived)} waived: {tool.listed(waived)}")
+        parts.append(f"{len(waived)} waived: {join_findings(waived)}")
     parts += [f"{name} left out: {why}" for name, why in sorted(facts.exempt.items())]
     return "; ".join(parts)
 
 
-def _measured(facts: Facts, names: set[str]) -> tuple[Measurement, ...]:
+def _measured(facts: AuditRun, names: set[str]) -> tuple[Measurement, ...]:
     missed = set(facts.wanted.versions) - names - set(facts.exempt)
     left = "; ".join(f"{name}: {why}" for name, why in sorted(facts.exempt.items())) or "none"
     counts = {
@@ -258,5 +266,8 @@ def _measured(facts: Facts, names: set[str]) -> tuple[Measurement, ...]:
         Measurement("packages_exempt", left, "text"),
         Measurement("packages_without_any_advisory", len(facts.unknown), "count"),
         Measurement("service", facts.service, "text"),
-        Measurement("database", str(facts.dated or "the service tells no date"), "text"),
+        Measurement("database", str(facts.age or "the service tells no date"), "text"),
     )
+
+
+CHECKS = {register.GATE8: gate8}

@@ -5,17 +5,18 @@ Coverage's own `fail_under` rounds: 84.60 % against 85 prints FAIL and exits 0.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import ResultError
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.json_file import read_json
+from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.core.units import format_percent
 from mlx_preflight.gates import pytest_run, tool
-from mlx_preflight.json_file import read_json
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Measurement, Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 _NO_SOURCE = (
     *("noxfile.py", "setup.py", "conftest.py", "test_*.py", "*_test.py"),
@@ -25,8 +26,8 @@ _NO_SOURCE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold coverage's JSON and where its data came from.
+class CoverageRun:
+    """JSON report of coverage, and the origin of its data.
 
     Attributes:
         totals: `totals` of the JSON report.
@@ -34,14 +35,14 @@ class Facts:
         origin: Which gates' data were reused, and which were measured here.
     """
 
-    ran: tool.Ran
+    ran: tool.ToolRun
     totals: dict[str, Any]
     files: dict[str, Any]
     origin: str
     limit: float
 
 
-def gather(session: Session, context: Context) -> Facts:
+def gather(session: Session, context: Context) -> CoverageRun:
     """Combine the data of this run's test gates; measure what is not there yet.
 
     Raises:
@@ -66,21 +67,21 @@ def gather(session: Session, context: Context) -> Facts:
     folder = context.scratch(session.id)
     data, report = folder / pytest_run.DATA, folder / "report.json"
     report.unlink(missing_ok=True)
-    env = pytest_run.environment(data)
-    combined = tool.run(context, "coverage", "combine", "--keep", *folders, env=env)
+    env, python = pytest_run.environment(data), context.python
+    combined = tool.run(context, "coverage", "combine", "--keep", *folders, env=env, python=python)
     if combined.done.returncode != 0:
         raise ResultError(f"coverage combined nothing: {combined.done.tail(2)}")
     asked = ["-o", str(report), "--fail-under=0", *_omitted(context.project, source)]
-    ran = tool.run(context, "coverage", "json", *asked, env=env)
+    ran = tool.run(context, "coverage", "json", *asked, env=env, python=python)
     if ran.done.returncode != 0:
         raise ResultError(f"coverage made no report: {ran.done.tail(2)}")
     found = read_json(report, limit_bytes=256_000_000)
     limit = context.settings.coverage_min
-    return Facts(ran, found["totals"], found["files"], "; ".join(origin), limit)
+    return CoverageRun(ran, found["totals"], found["files"], "; ".join(origin), limit)
 
 
 def _omitted(project: Path, source: Path) -> list[str]:
-    """Leave tests and build files out, where the source is the whole project: scripts."""
+    """Leave tests and build files out, where the source is the project itself: scripts."""
     if source.resolve() != project.resolve():
         return []
     return ["--omit", ",".join(str(project / name) for name in _NO_SOURCE)]
@@ -92,17 +93,17 @@ def _provide(session: Session, context: Context, name: str) -> str:
     Raises:
         ResultError: It was measured here, and there is still none.
     """
-    origin, code = "of this run", pytest_run.measured(context, name)
+    origin, code = "of this run", pytest_run.recorded_exit_code(context, name)
     if code is None:
         context.note(f"{session.id}: {name} left nothing in this run; measuring")
         tests = pytest_run.measure(context, name)
-        origin, code = "measured here", pytest_run.measured(context, name)
+        origin, code = "measured here", pytest_run.recorded_exit_code(context, name)
         if code is None:
             raise ResultError(f"{name} left no coverage data: {tests.ran.done.tail(2)}")
     return f"{name} {origin}" + (f", pytest exited {code}" if code else "")
 
 
-def gate6(facts: Facts) -> Outcome:
+def gate6(facts: CoverageRun) -> Outcome:
     """Prove that the exact share of covered lines reaches the limit."""
     statements = int(facts.totals["num_statements"])
     missing = int(facts.totals["missing_lines"])
@@ -117,16 +118,14 @@ def gate6(facts: Facts) -> Outcome:
         Measurement("origin", facts.origin, "text"),
     )
     lines = f"{statements - missing} of {statements} lines in {len(facts.files)} files"
-    reason = f"{_shown(share)} % ({lines}) are covered; {facts.origin}"
+    reason = f"{format_percent(share)} ({lines}) are covered; {facts.origin}"
     if share < facts.limit:
         lacks = {name: item["summary"]["missing_lines"] for name, item in facts.files.items()}
         least = sorted((name for name in lacks if lacks[name]), key=lambda name: -lacks[name])[:5]
-        named = ", ".join(f"{name} lacks {lacks[name]}" for name in least)
-        reason = f"{reason}; {facts.limit:g} % wanted: {named}"
+        named = ", ".join(f"{name} misses {lacks[name]}" for name in least)
+        reason = f"{reason}; {format_percent(facts.limit)} required: {named}"
         return Outcome(Status.FAIL, reason, measurements=measured)
     return Outcome(Status.PASS, reason, measurements=measured)
 
 
-def _shown(share: float) -> str:
-    """Return a share cut to two places, so that 84.999 is never shown as 85."""
-    return f"{math.floor(share * 100) / 100:.2f}"
+CHECKS = {register.GATE6: gate6}

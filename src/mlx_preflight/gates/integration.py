@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mlx_preflight.errors import ResultError
+from mlx_preflight.core.errors import ResultError
 from mlx_preflight.gates import pytest_run
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Outcome
-from mlx_preflight.runner import Context
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 
 def gather(session: Session, context: Context) -> pytest_run.Tests:
@@ -25,6 +25,4 @@ def gather(session: Session, context: Context) -> pytest_run.Tests:
     return pytest_run.measure(context, session.id)
 
 
-def gate5(tests: pytest_run.Tests) -> Outcome:
-    """Prove that every acceptance test passes, and that enough of them ran."""
-    return pytest_run.judge(tests)
+CHECKS = {register.GATE5: pytest_run.judge}

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.diagnostic import Diagnostic
-from mlx_preflight.gates import ratchet, suppressions, tool
-from mlx_preflight.gates.ratchet import Ratchet
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.core.diagnostic import Diagnostic
+from mlx_preflight.core.result import Outcome, Status
+from mlx_preflight.gates import tool
+from mlx_preflight.gates.baselines import ratchet, suppressions
+from mlx_preflight.gates.baselines.ratchet import Ratchet
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
 
 NOT_LINT = ("E902", "invalid-syntax")
 """Codes of ruff 0.17 that mean "could not look", not "found something"."""
@@ -24,16 +26,24 @@ _RULES = re.compile(r"^linter\.rules\.enabled = \[\s*[a-z]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold ruff's findings, files and rules, and what the findings are compared with."""
+class RuffRun:
+    """Findings, files and rules of ruff, and what the findings are compared with.
 
-    ran: tool.Ran
-    shown: tool.Ran
-    rules: tool.Ran
+    Attributes:
+        ran: The run that names the findings, as JSON.
+        shown: The run that names the files.
+        rules: The run that names the rules.
+        read: Whether the findings could be read; otherwise the ratchet has none.
+    """
+
+    ran: tool.ToolRun
+    shown: tool.ToolRun
+    rules: tool.ToolRun
     ratchet: Ratchet
+    read: bool
 
 
-def gather(_session: Session, context: Context) -> Facts:
+def gather(_session: Session, context: Context) -> RuffRun:
     """Run `ruff check .` for JSON, and again for its files and for its rules.
 
     Raises:
@@ -47,57 +57,58 @@ def gather(_session: Session, context: Context) -> Facts:
     shown = tool.run(context, "ruff", *arguments, "--show-files")
     rules = tool.run(context, "ruff", *arguments, "--show-settings")
     silenced = suppressions.count(suppressions.LINT, context.project, _files(shown))
-    return Facts(ran, shown, rules, ratchet.prepare(suppressions.LINT, context, ran, silenced))
+    found = _findings(ran, context.project)
+    compared = ratchet.prepare(suppressions.LINT, context, ran, silenced, found or [])
+    return RuffRun(ran, shown, rules, compared, read=found is not None)
 
 
-def gate2(facts: Facts) -> Outcome:
+def gate2(facts: RuffRun) -> Outcome:
     """Prove that ruff finds nothing that was not accepted, in one file at least."""
-    seen = examine(facts)
-    if isinstance(seen, Outcome):
-        return seen
-    return ratchet.judge(facts.ratchet, facts.ran, *seen, "findings")
+    examined = examine(facts)
+    if isinstance(examined, Outcome):
+        return examined
+    return ratchet.judge(facts.ratchet, facts.ran, examined, "findings")
 
 
-def examine(facts: Facts) -> tuple[list[Diagnostic], int] | Outcome:
-    """Return the findings and the number of files, or the ERROR of a ruff that did not look."""
-    try:
-        found = _findings(facts)
-    except (ValueError, KeyError, TypeError):
+def examine(facts: RuffRun) -> int | Outcome:
+    """Return the number of files, or the ERROR of a ruff that did not check them."""
+    if not facts.read:
         return facts.ran.error("ruff printed no findings that can be read")
     if facts.ran.done.returncode not in (0, 1) or facts.ran.done.truncated:
         return facts.ran.error("ruff failed")
-    unread = [item for item in found if item.code in NOT_LINT]
-    if unread:
-        return facts.ran.error(f"{len(unread)} places cannot be parsed: {ratchet.listed(unread)}")
+    if unread := [item for item in facts.ratchet.found if item.code in NOT_LINT]:
+        named = ratchet.join_diagnostics(unread)
+        return facts.ran.error(f"{len(unread)} places cannot be parsed: {named}")
     examined = len(_files(facts.shown))
     if facts.shown.done.returncode != 0 or not examined:
         return facts.shown.error("ruff examined no Python file")
     if not _RULES.search(facts.rules.done.stdout):
-        return Outcome(Status.ERROR, "ruff is told to look for nothing: no rule is selected")
-    return found, examined
+        return Outcome(Status.ERROR, "ruff has no rule selected, so it can find nothing")
+    return examined
 
 
-def _findings(facts: Facts) -> list[Diagnostic]:
-    """Return what ruff found, in its order; whatever else it printed raises."""
-    items: list[dict[str, Any]] = json.loads(facts.ran.done.stdout)
-    return [
-        Diagnostic(
-            tool="ruff",
-            code=item["code"] or NOT_LINT[-1],
-            message=item["message"],
-            path=_relative(item["filename"], facts.ratchet.project),
-            line=item["location"]["row"],
-            column=item["location"]["column"],
-        )
-        for item in items
-    ]
+def _findings(ran: tool.ToolRun, project: Path) -> list[Diagnostic] | None:
+    """Return what ruff found, in its order; None where it printed anything else."""
+    try:
+        items: list[dict[str, Any]] = json.loads(ran.done.stdout)
+        return [
+            Diagnostic(
+                tool="ruff",
+                code=item["code"] or NOT_LINT[-1],
+                message=item["message"],
+                path=tool.relative(item["filename"], project),
+                line=item["location"]["row"],
+                column=item["location"]["column"],
+            )
+            for item in items
+        ]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
-def _files(shown: tool.Ran) -> list[Path]:
+def _files(shown: tool.ToolRun) -> list[Path]:
     lines = shown.done.stdout.splitlines()
     return [Path(line) for line in lines if line.endswith((".py", ".pyi"))]
 
 
-def _relative(name: str, project: Path) -> str:
-    path = Path(name)
-    return (path.relative_to(project) if path.is_relative_to(project) else path).as_posix()
+CHECKS = {register.GATE2: gate2}

@@ -1,26 +1,29 @@
-"""Run a project's tests once, under coverage, and read the JUnit file they leave.
+"""One run of a project's tests under coverage, and the JUnit file that it leaves.
 
 Gates 4 and 5 judge the outcomes, gate 6 the coverage of the very same runs.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from mlx_preflight.errors import ResultError
-from mlx_preflight.gates import outcomes, tool
-from mlx_preflight.gates.outcomes import Recorded
-from mlx_preflight.isolate import child_environment, redact
-from mlx_preflight.json_file import read_json, write_json
-from mlx_preflight.result import Measurement, Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.core.child import child_environment
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.core.text import join_findings, redact
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.gates import tool
+from mlx_preflight.gates.baselines import outcomes
+from mlx_preflight.gates.baselines.outcomes import RecordedTests
+from mlx_preflight.plan.register import GATE4_UNIT, GATE5_INTEGRATION
+from mlx_preflight.run.context import Context
 
-UNIT, ACCEPTANCE = "gate4-unit", "gate5-integration"
+UNIT, ACCEPTANCE = GATE4_UNIT, GATE5_INTEGRATION
 
 DATA = "coverage"
 """Base name of every data file: `coverage combine` only takes files that share it."""
@@ -46,7 +49,7 @@ _MEANING = {
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """Hold one run of a project's tests.
+    """One run of a project's tests.
 
     Attributes:
         failed: Test ids with their messages; errors in fixtures and collection count.
@@ -60,7 +63,7 @@ class Tests:
         recorded: What the project accepted, if it recorded that.
     """
 
-    ran: tool.Ran
+    ran: tool.ToolRun
     passed: int
     failed: tuple[str, ...]
     skipped: tuple[str, ...]
@@ -70,7 +73,7 @@ class Tests:
     minimum: int
     skips_max: int
     outcomes: Mapping[str, str]
-    recorded: Recorded | None
+    recorded: RecordedTests | None
 
 
 def measure(context: Context, name: str) -> Tests:
@@ -98,10 +101,11 @@ def measure(context: Context, name: str) -> Tests:
     select = context.settings.tests_select
     if select:
         pytest += ["-m", select]
-    if importlib.util.find_spec("pytest_cov"):
+    if context.environment.version("pytest-cov"):
         # A project's own --cov would measure instead of us, and leave us no data.
         pytest.append("--no-cov")
-    ran = tool.run(context, "coverage", *arguments, *pytest, env=environment(data))
+    env, python = environment(data), context.python
+    ran = tool.run(context, "coverage", *arguments, *pytest, env=env, python=python)
     cases = _cases(junit, ran)
     files = sorted(path.name for path in folder.glob(f"{DATA}*"))
     write_json(stamp, {"run_id": context.run_id, "exit_code": ran.done.returncode, "data": files})
@@ -120,9 +124,9 @@ def measure(context: Context, name: str) -> Tests:
     )
 
 
-def measured(context: Context, name: str) -> int | None:
+def recorded_exit_code(context: Context, name: str) -> int | None:
     """Return pytest's exit code, if a gate of this run left it and all of its coverage data."""
-    folder = context.state / "artifacts" / name
+    folder = Workspace(context.state).artifacts(name)
     try:
         stamp = read_json(folder / "stamp.json")
         code, files = int(stamp["exit_code"]), [folder / file for file in stamp["data"]]
@@ -150,25 +154,25 @@ def judge(tests: Tests) -> Outcome:
         *([Measurement("tests_recorded", len(recorded.outcomes), "count")] if recorded else []),
         *([Measurement("tests_deselected", tests.deselected, "count")] if tests.select else []),
     )
-    named = tool.listed([*tests.failed])
+    named = join_findings([*tests.failed])
     if code not in (0, _FAILED, *([_STOPPED] if tests.failed else [])):
-        meaning = _MEANING.get(code, "it died")
-        words = f"pytest exited {code}, {meaning}: {named or _last_words(tests.ran)}"
-        return Outcome(Status.ERROR, words, measurements=measured_values)
+        meaning = _MEANING.get(code, "it crashed")
+        reason = f"pytest exited {code}, {meaning}: {named or _pytest_failure(tests.ran)}"
+        return Outcome(Status.ERROR, reason, measurements=measured_values)
     if tests.failed:
         cut = "; the rest did not run" if code == _STOPPED else ""
         reason = f"{len(tests.failed)} of {total} tests failed{cut}: {named}"
         return Outcome(Status.FAIL, reason, measurements=measured_values)
     if code != 0:
         return tests.ran.error(f"pytest did not pass: {_MEANING[_FAILED]}")
-    skipped = f", {len(tests.skipped)} skipped: {tool.listed([*tests.skipped])}"
+    skipped = f", {len(tests.skipped)} skipped: {join_findings([*tests.skipped])}"
     reason = f"{tests.passed} passed{skipped if tests.skipped else ', none skipped'}"
     if tests.deselected:
         reason += f"; {tests.deselected} did not run: tests-select = {tests.select!r}"
     if tests.passed == 0:
         return Outcome(Status.ERROR, f"no test passed: {reason}", measurements=measured_values)
     if lacks := _lacks(tests):
-        reason = f"{reason}; {tool.listed(lacks)}"
+        reason = f"{reason}; {join_findings(lacks)}"
         return Outcome(Status.FAIL, reason, measurements=measured_values)
     return Outcome(Status.PASS, reason, measurements=measured_values)
 
@@ -201,14 +205,14 @@ def environment(data: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """Hold one test of a JUnit file; the message is a failure's or a skip's first line."""
+    """One test of a JUnit file; the message is a failure's or a skip's first line."""
 
     name: str
     outcome: str
     message: str
 
 
-def _cases(path: Path, ran: tool.Ran) -> list[_Case]:
+def _cases(path: Path, ran: tool.ToolRun) -> list[_Case]:
     """Return the tests of a JUnit file that pytest could have written.
 
     Raises:
@@ -218,13 +222,13 @@ def _cases(path: Path, ran: tool.Ran) -> list[_Case]:
         if path.stat().st_size > MAX_JUNIT_BYTES:
             raise ResultError(f"{path}: over {MAX_JUNIT_BYTES} bytes")
         text = path.read_text(encoding="utf-8")
-        # Without a DOCTYPE there are no entities to expand, so the plain parser is safe.
         if "<!DOCTYPE" in text:
             raise ResultError(f"{path}: has a DOCTYPE, which pytest never writes")
-        return [_case(case) for case in ET.fromstring(text).iter("testcase")]  # noqa: S314
+        # Without a DOCTYPE there are no entities to expand, so the plain parser is safe.
+        return [_case(case) for case in ET.fromstring(text).iter("testcase")]  # noqa: S314  (above)
     except (OSError, ValueError, ET.ParseError) as error:
         reason = f"pytest exited {ran.done.returncode} and left no readable JUnit file"
-        raise ResultError(f"{reason}: {_last_words(ran)}") from error
+        raise ResultError(f"{reason}: {_pytest_failure(ran)}") from error
 
 
 def _case(case: ET.Element) -> _Case:
@@ -248,20 +252,20 @@ def _named(cases: Sequence[_Case], outcome: str) -> tuple[str, ...]:
     return tuple(f"{case.name} ({case.message})" for case in cases if case.outcome == outcome)
 
 
-def _deselected(ran: tool.Ran) -> int:
+def _deselected(ran: tool.ToolRun) -> int:
     """Return how many tests pytest's closing line says were left out."""
     found: list[str] = re.findall(r"\b(\d+) deselected\b", ran.done.stdout)
     return int(found[-1]) if found else 0
 
 
-def _last_words(ran: tool.Ran) -> str:
+def _pytest_failure(ran: tool.ToolRun) -> str:
     """Return why pytest died, or its last lines without coverage's remarks on them."""
     lines = [
         line
         for line in f"{ran.done.stdout}\n{ran.done.stderr}".splitlines()
         if line.strip() and "CoverageWarning" not in line and "self._warn(" not in line
     ]
-    return ran.done.death() or redact("\n".join(lines[-5:])) or "it printed nothing"
+    return ran.done.signal_reason() or redact("\n".join(lines[-5:])) or "it printed nothing"
 
 
 def _first(message: str | None) -> str:

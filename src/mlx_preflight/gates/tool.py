@@ -1,27 +1,25 @@
-"""Run a gate's tool in the session's own venv, and say how long it took and which it was."""
+"""One run of a gate's tool, in the harness or in the judged environment."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_preflight.errors import ChildError
-from mlx_preflight.isolate import Finished, child_environment, run_child
-from mlx_preflight.json_file import write_text
-from mlx_preflight.result import Measurement, Outcome, Status
-from mlx_preflight.runner import Context
-
-NAMED = 10
-"""Findings named in a reason; the rest is counted."""
+from mlx_preflight.core import judged_environment
+from mlx_preflight.core.child import ChildRun, child_environment, run_child
+from mlx_preflight.core.errors import ChildError
+from mlx_preflight.core.json_file import write_text
+from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.run.context import Context
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """Hold one run of a tool.
+class ToolRun:
+    """One run of a tool.
 
     Attributes:
         name: Distribution of the tool.
@@ -31,7 +29,7 @@ class Ran:
 
     name: str
     version: str
-    done: Finished
+    done: ChildRun
 
     def measurements(self, *more: Measurement) -> tuple[Measurement, ...]:
         """Return what every gate records, and `more`."""
@@ -43,47 +41,60 @@ class Ran:
 
     def error(self, text: str) -> Outcome:
         """Return the outcome of a tool that could not judge, with its last lines."""
-        tail = self.done.death() or self.done.tail(4)
+        tail = self.done.signal_reason() or self.done.tail(4)
         reason = f"{text} (exit {self.done.returncode}): {tail}"
         return Outcome(Status.ERROR, reason, measurements=self.measurements())
 
 
-def run(context: Context, name: str, *arguments: str, env: Mapping[str, str] | None = None) -> Ran:
+def run(
+    context: Context,
+    name: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    python: Path = Path(sys.executable),
+) -> ToolRun:
     """Run `python -m NAME ARGUMENTS…` in the project.
 
+    Args:
+        context: The run.
+        name: Module of the tool.
+        arguments: What it is given.
+        env: Complete environment; None takes this process's without secrets.
+        python: The harness's own interpreter, or `context.python` for a tool that must see
+            what the project sees.
+
     Raises:
-        ChildError: The tool is not installed in this venv, or ran past its time.
+        ChildError: The tool is not installed there, or ran past its time.
         ResultError: The state folder cannot be written.
     """
-    distribution = name.replace("_", "-")
-    try:
-        version = importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError as error:
+    distribution, where = name.replace("_", "-"), judged_environment.inspect(python)
+    version = where.version(distribution)
+    if version is None:
         raise ChildError(
-            f"{distribution} is not installed in {sys.prefix}",
+            f"{distribution} is not installed in {where.prefix}",
             hint="run the gate with nox, or `pip install -e .[dev]`",
-        ) from error
+        )
     _hide_state(context)
     env = dict(child_environment() if env is None else env)
-    # A tool may look for its fellows by name, also where nobody activated this venv.
-    env["PATH"] = os.pathsep.join((str(Path(sys.prefix) / "bin"), env.get("PATH", os.defpath)))
+    # A tool may look for others by name, also where nobody activated this venv.
+    env["PATH"] = os.pathsep.join((str(python.parent), env.get("PATH", os.defpath)))
     done = run_child(
-        [sys.executable, "-m", name, *arguments],
+        [str(python), "-m", name, *arguments],
         cwd=context.project,
         timeout_s=context.settings.timeout_s,
         env=env,
     )
-    return Ran(distribution, version, done)
+    return ToolRun(distribution, version, done)
 
 
 def _hide_state(context: Context) -> None:
     """Keep black, and git, out of the state folder of a project that does not ignore it."""
-    path = context.state / ".gitignore"
+    path = Workspace(context.state).ignore_file
     if not path.exists():
         write_text(path, "*\n")
 
 
-def listed(findings: list[str]) -> str:
-    """Return the first findings, and how many there are beyond them."""
-    more = f"; and {len(findings) - NAMED} more" if len(findings) > NAMED else ""
-    return "; ".join(findings[:NAMED]) + more
+def relative(name: str, project: Path) -> str:
+    """Return a file's path relative to the project, with `/`; complete where it is outside."""
+    path = Path(name)
+    return (path.relative_to(project) if path.is_relative_to(project) else path).as_posix()

@@ -1,20 +1,26 @@
-"""Gate 3: mypy, read from its JSON lines. Exit 2 means that it did not look at the rest."""
+"""Gate 3: mypy, read from its JSON lines. Exit 2 means that it stopped early."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.diagnostic import Diagnostic
-from mlx_preflight.gates import ratchet, suppressions, tool
-from mlx_preflight.gates.ratchet import Ratchet
-from mlx_preflight.isolate import redact
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Outcome, Status
-from mlx_preflight.runner import Context
+from mlx_preflight.core.diagnostic import Diagnostic
+from mlx_preflight.core.result import Outcome, Status
+from mlx_preflight.core.text import redact
+from mlx_preflight.gates import tool
+from mlx_preflight.gates.baselines import ratchet, suppressions
+from mlx_preflight.gates.baselines.ratchet import Ratchet
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run.context import Context
+
+NOXFILE, _OF_NOXFILE = "noxfile.py", ("nox", "mlx-preflight")
+"""The file that imports these distributions, which a project's tests need not."""
 
 _SUMMARY = re.compile(
     r"^(?:Found (?P<errors>\d+) errors? in \d+ files? \(checked (?P<some>\d+) source files?\)"
@@ -24,73 +30,96 @@ _SUMMARY = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold what mypy printed and what its errors are compared with.
+class MypyRun:
+    """Output of mypy, and what its errors are compared with.
 
     Attributes:
         ran: The run that names the errors, as JSON lines; these hold no total.
         counted: The run that ends in mypy's own totals; answered from the cache.
+        printed: Number of its lines that are errors or notes; None where one cannot be read.
+        left_out: Files that belong to another environment.
+        ignores_all: Whether mypy's own table ignores every error.
     """
 
-    ran: tool.Ran
-    counted: tool.Ran
+    ran: tool.ToolRun
+    counted: tool.ToolRun
     ratchet: Ratchet
+    printed: int | None
+    left_out: tuple[str, ...] = ()
+    ignores_all: bool = False
 
 
-def gather(session: Session, context: Context) -> Facts:
+def gather(session: Session, context: Context) -> MypyRun:
     """Run `mypy .` twice; its cache is the session's own, so that parallel runs do not meet.
 
     Raises:
         ResultError: The recorded baseline cannot be used.
     """
-    cache = context.scratch(session.id) / "cache"
+    cache, python = context.scratch(session.id) / "cache", context.python
     # mypy 2.4's SQLite cache now and then ends in "database is locked" (exit 2) on a busy disk.
     # Without `--show-traceback` a crash of mypy's own does not say why.
+    # A noxfile is run, and so typed, where nox is: not in the project's own environment.
+    outside = [] if all(map(context.environment.version, _OF_NOXFILE)) else [NOXFILE]
     common = (
+        *(argument for name in outside for argument in ("--exclude", f"^{re.escape(name)}$")),
         *("--cache-dir", str(cache), "--no-sqlite-cache"),
         *("--show-traceback", "--no-color-output"),
     )
-    ran = tool.run(context, "mypy", *common, "--output", "json", ".")
+    ran = tool.run(context, "mypy", *common, "--output", "json", ".", python=python)
     # Not `--linecount-report`, which names every file but makes mypy ignore its cache.
-    counted = tool.run(context, "mypy", *common, "--error-summary", ".")
+    counted = tool.run(context, "mypy", *common, "--error-summary", ".", python=python)
     files = suppressions.python_files(context.project)
     silenced = suppressions.count(suppressions.TYPES, context.project, files)
-    return Facts(ran, counted, ratchet.prepare(suppressions.TYPES, context, ran, silenced))
-
-
-def gate3(facts: Facts) -> Outcome:
-    """Prove that mypy finds no error that was not accepted, in one file at least."""
-    seen = examine(facts)
-    if isinstance(seen, Outcome):
-        return seen
-    return ratchet.judge(facts.ratchet, facts.ran, *seen, "errors")
-
-
-def examine(facts: Facts) -> tuple[list[Diagnostic], int] | Outcome:
-    """Return the errors and the number of files, or the ERROR of a mypy that did not look."""
-    done = facts.ran.done
-    if suppressions.ignores_all(facts.ratchet.project):
-        return Outcome(Status.ERROR, "mypy is told to ignore every error: ignore_errors is on")
     try:
-        items = _items(facts.ran)
-        errors = _errors(items)
+        items = _items(ran)
+        errors, printed = _errors(items), len(items)
     except (ValueError, KeyError, TypeError):
+        errors, printed = [], None
+    return MypyRun(
+        ran=ran,
+        counted=counted,
+        ratchet=ratchet.prepare(suppressions.TYPES, context, ran, silenced, errors),
+        printed=printed,
+        left_out=tuple(name for name in outside if (context.project / name).is_file()),
+        ignores_all=suppressions.ignores_all(context.project),
+    )
+
+
+def gate3(facts: MypyRun) -> Outcome:
+    """Prove that mypy finds no error that was not accepted, in one file at least."""
+    examined = examine(facts)
+    if isinstance(examined, Outcome):
+        return examined
+    outcome = ratchet.judge(facts.ratchet, facts.ran, examined, "errors")
+    if not facts.left_out:
+        return outcome
+    names = ", ".join(facts.left_out)
+    reason = f"{outcome.reason}; {names} left out: the project's environment has no nox"
+    return dataclasses.replace(outcome, reason=reason)
+
+
+def examine(facts: MypyRun) -> int | Outcome:
+    """Return the number of files, or the ERROR of a mypy that did not check them."""
+    done, errors = facts.ran.done, facts.ratchet.found
+    if facts.ignores_all:
+        return Outcome(Status.ERROR, "mypy ignores every error: ignore_errors is on")
+    if facts.printed is None:
         return facts.ran.error("mypy printed a line that cannot be read")
     if done.returncode not in (0, 1) or done.truncated:
-        named = "; ".join(filter(None, (_cause(facts.ran), ratchet.listed(errors))))
-        stopped = "mypy stopped before it looked at everything"
+        named = "; ".join(filter(None, (_cause(facts.ran), ratchet.join_diagnostics(errors))))
+        stopped = "mypy stopped before it checked every file"
         return facts.ran.error(f"{stopped}: {named}" if named else stopped)
     # Notes alone exit 1, too.
-    if (done.returncode == 1) is not bool(items):
+    if (done.returncode == 1) is not bool(facts.printed):
         return facts.ran.error(f"mypy named {len(errors)} errors")
     examined, counted = _totals(facts.counted)
     if not examined or counted != len(errors):
         text = f"mypy named {len(errors)} errors and counted {counted} in {examined} files"
         return facts.counted.error(text)
-    return errors, examined
+    return examined
 
 
-def _cause(ran: tool.Ran) -> str:
+def _cause(ran: tool.ToolRun) -> str:
     """Return the exception that ends the traceback of a crash; empty where there is none."""
     _, found, rest = f"{ran.done.stderr}\n{ran.done.stdout}".rpartition("Traceback (most recent")
     # The frames are indented, and what follows the exception is mypy's advice.
@@ -117,11 +146,14 @@ def _errors(items: list[dict[str, Any]]) -> list[Diagnostic]:
     return sorted(errors, key=lambda item: (item.path, item.line, item.column, item.code))
 
 
-def _items(ran: tool.Ran) -> list[dict[str, Any]]:
+def _items(ran: tool.ToolRun) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.done.stdout.splitlines() if line.startswith("{")]
 
 
-def _totals(ran: tool.Ran) -> tuple[int, int]:
+def _totals(ran: tool.ToolRun) -> tuple[int, int]:
     """Return the files that mypy says it examined, and the errors that it counted."""
     found = _SUMMARY.search(ran.done.stdout)
     return (int(found["some"] or found["all"]), int(found["errors"] or 0)) if found else (0, 0)
+
+
+CHECKS = {register.GATE3: gate3}

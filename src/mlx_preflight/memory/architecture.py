@@ -1,30 +1,23 @@
-"""Build an mlx_lm model on lazy arrays from a config alone, quantized and with adapters."""
+"""An mlx_lm model on lazy arrays from a config alone, quantized and with adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import mlx.core as mx
+from mlx import nn, optimizers
+from mlx.utils import tree_map
+from mlx_lm.models import switch_layers
+from mlx_lm.tuner.utils import linear_to_lora_layers
+from mlx_lm.utils import _get_classes
+
 from mlx_preflight.memory import quantization
-from mlx_preflight.memory.settings import Settings
-
-OPTIMIZERS = {
-    "adam": "Adam",
-    "adamw": "AdamW",
-    "sgd": "SGD",
-    "adafactor": "Adafactor",
-    "muon": "Muon",
-}
-"""Optimizers of `mlx_lm.lora` and their classes in mlx.optimizers."""
-
-LORA_SCALE = 20.0
-"""`mlx_lm.lora`'s default; it changes no shape."""
+from mlx_preflight.memory.settings import LORA_SCALE, OPTIMIZERS, Settings
 
 
 def build(config: Mapping[str, Any], settings: Settings) -> Any:
     """Return the model as `mlx_lm` would load it, without evaluating anything."""
-    from mlx_lm.utils import _get_classes  # noqa: PLC0415
-
     model_class, args_class = _get_classes(dict(config))
     model = model_class(args_class.from_dict(dict(config)))
     if config.get("tie_word_embeddings") and getattr(model, "tie_word_embeddings", None) is False:
@@ -38,9 +31,6 @@ def build(config: Mapping[str, Any], settings: Settings) -> Any:
 
 def cast(model: Any, settings: Settings) -> None:
     """Give everything that is a floating number the type of the settings."""
-    import mlx.core as mx  # noqa: PLC0415
-    from mlx.utils import tree_map  # noqa: PLC0415
-
     dtype = getattr(mx, settings.dtype)
 
     def changed(array: Any) -> Any:
@@ -50,15 +40,36 @@ def cast(model: Any, settings: Settings) -> None:
 
 
 def adapt(model: Any, settings: Settings) -> None:
-    """Freeze the model and add adapters, as `train_model` of mlx_lm/lora.py does."""
-    from mlx_lm.tuner.utils import linear_to_lora_layers  # noqa: PLC0415
-
-    model.freeze()
-    parameters: dict[str, Any] = {"rank": settings.rank, "scale": LORA_SCALE, "dropout": 0.0}
+    """Freeze the model and add adapters, and set it to training."""
+    parameters: dict[str, Any] = {
+        "rank": settings.rank,
+        "scale": LORA_SCALE,
+        "dropout": settings.dropout,
+    }
     if settings.keys is not None:
         parameters["keys"] = list(settings.keys)
-    linear_to_lora_layers(model, settings.num_layers, parameters)
+    make_trainable(model, settings.num_layers, parameters, settings.fine_tune_type)
     model.train()
+
+
+def make_trainable(
+    model: Any, num_layers: int, parameters: Mapping[str, Any], fine_tune_type: str
+) -> None:
+    """Freeze what is not trained, as `train_model` of mlx_lm/lora.py (0.32) does.
+
+    Args:
+        model: An mlx_lm model without adapters.
+        num_layers: Blocks from the last one; -1 and 0 for all.
+        parameters: `lora_parameters` of the run.
+        fine_tune_type: lora, dora or full.
+    """
+    model.freeze()
+    if fine_tune_type == "full":
+        for layer in model.layers[-max(num_layers, 0) :]:
+            layer.unfreeze()
+    else:
+        dora = fine_tune_type == "dora"
+        linear_to_lora_layers(model, num_layers, dict(parameters), use_dora=dora)
 
 
 def adaptable(module: Any, *, experts: bool = True) -> bool:
@@ -68,9 +79,6 @@ def adaptable(module: Any, *, experts: bool = True) -> bool:
         module: Part of a model, quantized or not.
         experts: Whether the layers of a mixture of experts count.
     """
-    from mlx import nn  # noqa: PLC0415
-    from mlx_lm.models import switch_layers  # noqa: PLC0415
-
     kinds = [nn.Linear, nn.QuantizedLinear, nn.Embedding, nn.QuantizedEmbedding]
     if experts:
         kinds += [switch_layers.SwitchLinear, switch_layers.QuantizedSwitchLinear]
@@ -79,8 +87,6 @@ def adaptable(module: Any, *, experts: bool = True) -> bool:
 
 def optimizer(model: Any, settings: Settings, *, initialised: bool = True) -> Any:
     """Return the optimizer with its state for the trainable parameters."""
-    from mlx import optimizers  # noqa: PLC0415
-
     made = getattr(optimizers, OPTIMIZERS[settings.optimizer])(learning_rate=1e-5)
     if initialised:
         made.init(model.trainable_parameters())
@@ -89,6 +95,4 @@ def optimizer(model: Any, settings: Settings, *, initialised: bool = True) -> An
 
 def vocabulary(model: Any) -> int:
     """Return the width of the logits, which a config need not hold; nothing is evaluated."""
-    import mlx.core as mx  # noqa: PLC0415
-
     return int(model(mx.zeros((1, 1), mx.int32)).shape[-1])

@@ -1,4 +1,4 @@
-"""Search the settings of a model that fit a budget, giving up as little as possible.
+"""Search for the settings of a model that fit a budget, giving up as little as possible.
 
 A way is an order in which settings are lowered until the predicted upper end fits; what
 was lowered before the last step is then raised again where there is room. Every way that
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlx_preflight.errors import EstimateError
-from mlx_preflight.memory import quantization
+from mlx_preflight.core.errors import EstimateError
 from mlx_preflight.memory.predict import Prediction, predict
 from mlx_preflight.memory.settings import Settings
+from mlx_preflight.models.quantization import read_quantization
 
 COSTS = {
     "batch_size": 1,
@@ -24,11 +24,13 @@ COSTS = {
     "rank": 6,
     "bits": 10,
 }
-"""What a step down costs. A smaller batch costs nothing but time, as gradients are
+"""Cost of one step down. A smaller batch costs nothing but time, as gradients are
 accumulated over as many more; checkpointing about a third more time; shorter rows cut long
 examples; fewer layers, a lower rank and fewer bits cost quality."""
 
-LADDERS: dict[str, tuple[int | bool, ...]] = {
+Ladders = Mapping[str, Sequence[int | bool]]
+
+LADDERS: Ladders = {
     "batch_size": (8, 4, 2, 1),
     "grad_checkpoint": (False, True),
     "max_seq_length": (8192, 4096, 3072, 2048, 1536, 1024, 768, 512, 256),
@@ -44,16 +46,16 @@ WAYS = (
     ("batch_size", "grad_checkpoint", "num_layers", "rank", "bits"),
     ("grad_checkpoint", "batch_size", "bits", "max_seq_length", "num_layers", "rank"),
 )
-"""Orders in which settings are given up: all; without checkpointing; with whole rows; with
+"""Orders in which settings are given up: all; without checkpointing; with complete rows; with
 fewer bits before shorter rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Hold settings that fit.
+    """Settings that fit a budget.
 
     Attributes:
-        settings: They.
+        settings: Settings that fit.
         prediction: What they are predicted to take.
         given_up: What was lowered, in words.
         cost: Sum of the steps down, by `COSTS`.
@@ -67,17 +69,15 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Hold the outcome of a search.
+    """Outcome of a search.
 
     Attributes:
-        fits: What fits, cheapest first; empty when nothing does.
+        fits: Those that fit, cheapest first; empty when nothing does.
         smallest: The settings with everything lowered that may be.
-        predictions: How many were made.
     """
 
     fits: tuple[Fit, ...]
     smallest: Prediction
-    predictions: int
 
 
 def fit(
@@ -86,6 +86,7 @@ def fit(
     budget_bytes: int,
     *,
     keep: Sequence[str] = (),
+    limits: Sequence[int] = (),
     note: Callable[[str], None] = lambda _: None,
 ) -> Search:
     """Return the settings nearest to what is wanted that fit a budget.
@@ -95,14 +96,16 @@ def fit(
         wanted: Settings without a budget.
         budget_bytes: Memory that the predicted upper end may take.
         keep: Settings that must stay as wanted, by name.
+        limits: Row lengths to step down to, in order; none takes those of `LADDERS`.
         note: Shows progress; called with one line.
 
     Raises:
         EstimateError: An unknown name in `keep`, a budget of zero, or settings that cannot be.
     """
     _check(keep, budget_bytes)
-    if quantization.stored(config) is not None:
+    if read_quantization(config) is not None:
         keep = (*keep, "bits")  # mlx_lm converts no weights that are quantized already
+    ladders = {**LADDERS, "max_seq_length": tuple(limits) or LADDERS["max_seq_length"]}
     seen: dict[Settings, Prediction] = {}
 
     def ask(settings: Settings) -> Prediction:
@@ -119,15 +122,15 @@ def fit(
         wanted = replace(wanted, num_layers=layers)
     smallest = wanted
     for name in COSTS.keys() - {*keep}:
-        smallest = _set(smallest, name, [*_below(wanted, name)][-1:])
+        smallest = _set(smallest, name, [*_below(wanted, name, ladders)][-1:])
     found = set()
     if fits(smallest):
         for way in WAYS:
-            settings = _descend(wanted, [name for name in way if name not in keep], fits)
+            settings = _descend(wanted, [name for name in way if name not in keep], ladders, fits)
             found |= {settings} - {None}
-    answers = [_fit(wanted, settings, ask(settings)) for settings in found if settings]
+    answers = [_fit(wanted, settings, ask(settings), ladders) for settings in found if settings]
     answers.sort(key=lambda item: (item.cost, item.prediction.peak_bytes))
-    return Search(tuple(answers), ask(smallest), len(seen))
+    return Search(tuple(answers), ask(smallest))
 
 
 def _check(keep: Sequence[str], budget_bytes: int) -> None:
@@ -138,10 +141,10 @@ def _check(keep: Sequence[str], budget_bytes: int) -> None:
         raise EstimateError("budget-gb", budget_bytes / 1e9, "a number above 0")
 
 
-def _below(settings: Settings, name: str) -> Iterator[int | bool]:
+def _below(settings: Settings, name: str, ladders: Ladders) -> Iterator[int | bool]:
     """Yield the values of a setting below its own, next one first."""
     own = getattr(settings, name)
-    for value in LADDERS[name]:
+    for value in ladders[name]:
         if (name == "grad_checkpoint" and value and not own) or (
             name != "grad_checkpoint" and (own is None or value < own)
         ):
@@ -161,14 +164,14 @@ def _set(settings: Settings, name: str, values: Sequence[int | bool]) -> Setting
 
 
 def _descend(
-    wanted: Settings, steps: Sequence[str], fits: Callable[[Settings], bool]
+    wanted: Settings, steps: Sequence[str], ladders: Ladders, fits: Callable[[Settings], bool]
 ) -> Settings | None:
     """Lower one setting after the other until it fits, then raise what need not be low."""
     settings, lowered = wanted, []
     for name in steps:
         if fits(settings):
             break
-        values = [*_below(wanted, name)]
+        values = [*_below(wanted, name, ladders)]
         if not values:
             continue
         lowered.append(name)
@@ -177,7 +180,7 @@ def _descend(
     if not fits(settings):
         return None
     for name in lowered[:-1]:
-        values = [getattr(wanted, name), *_below(wanted, name)]
+        values = [getattr(wanted, name), *_below(wanted, name, ladders)]
         for value in values[: values.index(getattr(settings, name))]:
             if fits(raised := _set(settings, name, [value])):
                 settings = raised
@@ -202,12 +205,12 @@ def _highest(
     return _set(settings, name, [values[low]])
 
 
-def _fit(wanted: Settings, settings: Settings, prediction: Prediction) -> Fit:
+def _fit(wanted: Settings, settings: Settings, prediction: Prediction, ladders: Ladders) -> Fit:
     given_up, cost = [], 0
     for name, price in COSTS.items():
         before, after = getattr(wanted, name), getattr(settings, name)
         if before != after:
-            cost += price * ([*_below(wanted, name)].index(after) + 1)
+            cost += price * ([*_below(wanted, name, ladders)].index(after) + 1)
             given_up.append(f"{name} {_word(before)} to {_word(after)}")
     return Fit(settings, prediction, tuple(given_up), cost)
 

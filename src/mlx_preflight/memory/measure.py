@@ -1,11 +1,9 @@
-"""Measure the peak memory of a run in a fresh child process."""
+"""Peak memory of a run, measured in a fresh child process."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +11,13 @@ from typing import Any
 
 import psutil
 
-from mlx_preflight.errors import ChildError
-from mlx_preflight.isolate import child_environment, run_child
+from mlx_preflight.core import child
 from mlx_preflight.memory.settings import Settings, in_words
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Hold what a run took.
+    """Memory and time of one run.
 
     Attributes:
         peak_bytes: Largest active memory of the run (`mx.get_peak_memory`).
@@ -58,7 +55,7 @@ def measure(
     weights: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Measured:
-    """Run MLX-LM's trainer, or its generator, in a fresh process and return what it took.
+    """Run MLX-LM's trainer, or its generator, in a fresh process and return memory and time.
 
     The peak is reset after loading and every batch is as long as the settings allow, so the
     longest row comes first.
@@ -77,37 +74,19 @@ def measure(
     Raises:
         ChildError: The child died, was killed or gave no answer; the message has the cause.
     """
-    with tempfile.TemporaryDirectory(prefix="preflight-memory-") as folder:
-        job, answer = Path(folder, "job.json"), Path(folder, "answer.json")
-        document = {
-            "config": dict(config),
-            "settings": dataclasses.asdict(settings),
-            "steps": steps,
-            "seed": seed,
-            "memory_limit_bytes": memory_limit_bytes or _free_bytes(),
-            "weights": str(weights.resolve()) if weights else None,
-            "adapter_file": str(Path(folder, "adapters.safetensors")),
-        }
-        job.write_text(json.dumps(document), "utf-8")
-        child = "mlx_preflight.memory.measure_child"
-        finished = run_child(
-            [sys.executable, "-m", child, str(job), str(answer)],
-            cwd=Path(folder),
-            timeout_s=timeout_s,
-            env=child_environment(env),
-        )
-        if finished.returncode or not answer.is_file():
-            cause = finished.death() or finished.tail(3) or "no answer and no message"
-            raise ChildError(
-                f"measuring {config.get('model_type')}, {in_words(settings)}, ended with exit "
-                f"code {finished.returncode}: {cause}"
-            )
-        found = json.loads(answer.read_text("utf-8"))
-    return Measured(
-        peak_bytes=found["peak_bytes"],
-        cache_bytes=found["cache_bytes"],
-        process_peak_bytes=found["process_peak_bytes"],
-        step_s=tuple(found["step_s"]),
-        tokens_per_s=found["tokens_per_s"],
-        before_bytes=found["before_bytes"],
-    )
+    job = {
+        "config": json.dumps(dict(config)),  # (as text: it may hold infinities)
+        "settings": dataclasses.asdict(settings),
+        "steps": steps,
+        "seed": seed,
+        "memory_limit_bytes": memory_limit_bytes or _free_bytes(),
+        "weights": str(weights.resolve()) if weights else None,
+    }
+    value = child.call(
+        "mlx_preflight.memory.measure_child",
+        job,
+        timeout_s=timeout_s,
+        label=f"measuring {config.get('model_type')}, {in_words(settings)}",
+        env=child.offline_environment(env),
+    ).value
+    return Measured(**{**value, "step_s": tuple(value["step_s"])})

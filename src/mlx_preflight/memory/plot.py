@@ -1,4 +1,4 @@
-"""Draw memory: over one step by category, and the peak against the length of the rows."""
+"""Plots of memory: over one step by category, and the peak against the length of the rows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.errors import PreflightError
-from mlx_preflight.memory.breakdown import CATEGORIES
+from mlx_preflight.core.errors import PreflightError
 from mlx_preflight.memory.predict import Prediction
+from mlx_preflight.memory.replay.breakdown import CATEGORIES
 
 SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -23,7 +23,7 @@ def step(found: Prediction, path: Path, title: str) -> None:
         PreflightError: matplotlib is not installed, the suffix is none of `SUFFIXES`, or the
             file cannot be written.
     """
-    figure, axes = _figure(path)
+    figure, axes = new_figure(path)
     small = found.peak_bytes < SMALL_BYTES
     scale, unit, size = (1e6, "MB", "10⁶") if small else (1e9, "GB", "10⁹")
     names = [name for name in CATEGORIES if any(moment.get(name) for moment in found.timeline)]
@@ -46,7 +46,7 @@ def step(found: Prediction, path: Path, title: str) -> None:
     axes.margins(x=0)
     axes.set_ylim(0, peak * 1.12)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def curve(
@@ -68,7 +68,7 @@ def curve(
     Raises:
         PreflightError: As `step`.
     """
-    figure, axes = _figure(path)
+    figure, axes = new_figure(path)
     for name, found in peaks.items():
         line = axes.plot(lengths, [item.peak_bytes / 1e9 for item in found], "o-", label=name)
         low = [item.peak_low_bytes / 1e9 for item in found]
@@ -86,10 +86,15 @@ def curve(
     axes.set(xlabel="tokens of a row", ylabel="peak, GB (10⁹ bytes)", title=title)
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper left", frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(path: Path) -> tuple[Any, Any]:
+def new_figure(path: Path) -> tuple[Any, Any]:
+    """Return an empty picture and its axes.
+
+    Raises:
+        PreflightError: matplotlib is not installed, or the suffix is none of `SUFFIXES`.
+    """
     if path.suffix not in SUFFIXES:
         raise PreflightError(f"{path}: expected one of {', '.join(SUFFIXES)}")
     try:
@@ -101,7 +106,12 @@ def _figure(path: Path) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a picture.
+
+    Raises:
+        PreflightError: The file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, bbox_inches="tight")

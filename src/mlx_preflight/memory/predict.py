@@ -1,4 +1,4 @@
-"""Predict the peak memory of a run from a config and settings, without running it."""
+"""Prediction of the peak memory of a run from a config and settings, without running it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import gc
 import importlib.metadata
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from mlx_preflight.memory import rules, simulation, subjects, validation
-from mlx_preflight.memory.breakdown import breakdown
+import mlx.core as mx
+
+from mlx_preflight.core.result import Evidence
+from mlx_preflight.memory import traced_run, validation
+from mlx_preflight.memory.replay import costs, rules, simulation, trace
+from mlx_preflight.memory.replay.breakdown import breakdown
+from mlx_preflight.memory.replay.costs import Costs
 from mlx_preflight.memory.settings import Settings
-from mlx_preflight.memory.subjects import Subject
+from mlx_preflight.memory.traced_run import Trace, TracedRun
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Hold what a run is predicted to take.
+    """Predicted memory of a run.
 
     Attributes:
         peak_bytes: Largest active memory, as `mx.get_peak_memory` counts it.
@@ -30,8 +36,9 @@ class Prediction:
         trainable_parameters: Parameters of the adapters; 0 for inference.
         weight_bytes: Bytes of the frozen weights in memory, which a download is close to.
         backend: Backend that the prediction holds for.
-        settings: What was asked.
+        settings: The settings of the run.
         warnings: What makes the prediction weaker than its published error.
+        costs: Arithmetic and traffic of the step with the peak.
         timeline: Live bytes by category at some hundred moments of the step, in order.
         seconds: Time that the prediction took.
     """
@@ -48,47 +55,67 @@ class Prediction:
     warnings: tuple[str, ...]
     timeline: tuple[dict[str, int], ...]
     seconds: float
+    costs: Costs
+
+    @property
+    def evidence(self) -> Evidence:
+        """Return how the numbers were obtained: computed, nothing was run."""
+        return Evidence.SIMULATED
 
 
-def predict(config: Mapping[str, Any], settings: Settings) -> Prediction:
+def predict(
+    config: Mapping[str, Any],
+    settings: Settings,
+    *,
+    validation_only: bool = False,
+    times: int | None = None,
+    iterations: Collection[int] | None = None,
+) -> Prediction:
     """Predict the peak memory of training or generation.
 
     Args:
         config: The model's config.json.
         settings: The run.
+        validation_only: Whether to predict a validation of the training instead of its steps.
+        times: How often it happens; None for as often as meets every timing.
+        iterations: Iterations of a training, from 1, at which it happens; None for all.
 
     Raises:
         EstimateError: A field of the config or a setting that cannot be; it names the
             field, the value and what is allowed.
         UntraceableError: MLX cannot export this model, and nothing else estimates it.
     """
-    import mlx.core as mx  # noqa: PLC0415
-
     started = time.perf_counter()
     validation.check_settings(settings)
     validation.check_config(config, settings)
+    run: Trace | None = trace.validation if validation_only else None
+    if iterations is not None:
+        run = partial(trace.training, iterations=iterations)
     with _uncollected():
         # Elsewhere than on the CPU, MLX would trace that machine's kernels, not the backend's.
         with mx.stream(mx.cpu):
-            subject = subjects.build(config, settings)
-        found = simulation.highest(subject.steps, settings.backend)
-        parts = breakdown(found, subject.vocabulary, subject.trained_shapes)
-    parts.add("adapters", subject.untraced_bytes)
-    peak = found.replay.peak_bytes + subject.untraced_bytes
-    low, high, warnings = _interval(parts.peak, found.lowest_bytes, peak, settings, subject)
+            traced = traced_run.build(config, settings, run)
+        found = simulation.highest(traced.steps, settings.backend, times)
+        parts = breakdown(found, traced.vocabulary, traced.trained_shapes)
+    parts.add("adapters", traced.untraced_bytes)
+    peak = found.replay.peak_bytes + traced.untraced_bytes
+    shares = rules.ERROR if not (settings.inference or validation_only) else rules.GENERATION_ERROR
+    ends = (found.lowest_bytes, found.highest_bytes + traced.untraced_bytes)
+    low, high, warnings = _interval(parts.peak, ends, shares[settings.backend], settings, traced)
     return Prediction(
         peak_bytes=peak,
         peak_low_bytes=low,
         peak_high_bytes=high,
         breakdown_bytes=parts.peak,
-        parameters=subject.parameters,
-        trainable_parameters=subject.trainable_parameters,
-        weight_bytes=subject.weight_bytes,
+        parameters=traced.parameters,
+        trainable_parameters=traced.trainable_parameters,
+        weight_bytes=traced.weight_bytes,
         backend=settings.backend,
         settings=settings,
-        warnings=(*subject.warnings, *warnings),
+        warnings=(*traced.warnings, *warnings),
         timeline=parts.timeline,
         seconds=time.perf_counter() - started,
+        costs=costs.of(found.graph, settings.batch_size, found.step.queries),
     )
 
 
@@ -105,7 +132,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _unchecked() -> Iterator[str]:
-    """Yield what makes MLX here another one than the rules were checked against."""
+    """Yield the differences between MLX here and the one that the rules were checked against."""
     version = importlib.metadata.version("mlx")
     if version not in rules.CHECKED:
         yield (
@@ -120,15 +147,29 @@ def _unchecked() -> Iterator[str]:
 
 
 def _interval(
-    parts: Mapping[str, int], lowest: int, peak: int, settings: Settings, subject: Subject
+    parts: Mapping[str, int],
+    ends: tuple[int, int],
+    shares: tuple[float, float],
+    settings: Settings,
+    traced: TracedRun,
 ) -> tuple[int, int, list[str]]:
-    """Return the ends of the interval and what made it wider."""
+    """Return the ends of the interval and what made it wider.
+
+    Args:
+        parts: Bytes at the peak by category.
+        ends: Peaks of the luckiest and of the unluckiest timing.
+        shares: Errors below and above, as `rules` has them.
+        settings: The run.
+        traced: Its model and steps.
+    """
     warnings = list(_unchecked())
-    shares = rules.GENERATION_ERROR if settings.inference else rules.ERROR
-    under, over = shares[settings.backend]
+    lowest, peak = ends
+    under, over = shares
     for _ in warnings:
         under, over = under * rules.WIDER, over * rules.WIDER
-    if subject.untraced_bytes:
+    if settings.dropout or settings.fine_tune_type != "lora":
+        under += rules.SELDOM_MEASURED
+    if traced.untraced_bytes:
         over += rules.UNTRACED
     if settings.backend == "cuda" and not settings.inference:
         lowest -= parts["attention scores"]
@@ -138,5 +179,5 @@ def _interval(
         )
     high = peak * (1 + over)
     if settings.backend == "cpu":
-        high += rules.REUSED * subject.reusable_bytes
+        high += rules.REUSED * traced.reusable_bytes
     return int(lowest * (1 - under)), int(high), warnings

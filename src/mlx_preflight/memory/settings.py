@@ -1,4 +1,4 @@
-"""Hold what decides the memory of a run, under MLX-LM's own names."""
+"""Settings that decide the memory of a run, under MLX-LM's own names; no mlx is imported."""
 
 from __future__ import annotations
 
@@ -6,13 +6,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+OPTIMIZERS = {
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "sgd": "SGD",
+    "adafactor": "Adafactor",
+    "muon": "Muon",
+}
+"""Optimizers of `mlx_lm.lora` and their classes in mlx.optimizers."""
+
+LORA_SCALE = 20.0
+"""`mlx_lm.lora`'s default; it changes no shape."""
+
 QUANTIZED_START = 5000
 """mlx_lm/generate.py 0.32, `DEFAULT_QUANTIZED_KV_START`: tokens before the cache is quantized."""
 
 
+WORKING_SETS = {
+    16: 10_922 << 20,
+    24: int(17.76 * (1 << 30)),
+    32: 24 * 10**9,
+    36: 27_648 << 20,
+    64: 48 << 30,
+}
+"""Recommended working set in bytes by RAM in GB, as users report `Metal`'s answer: 16 GB M1
+10,922 MiB (ise-uiuc/magicoder#19; an M3 reports 11.84 GB), 24 GB 17.76 GiB
+(sgl-project/sglang#29949), 32 GB 24 GB (an M4 iMac), 36 GB 27,648 MiB
+(meta-llama/llama#964). 64 GB is three quarters of the RAM, the share at 36 GB; no report of
+it was found."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Hold the settings of one training or generation run.
+    """Settings of one training or generation run.
 
     Defaults are those of `mlx_lm.lora` (mlx_lm/lora.py 0.32, `CONFIG_DEFAULTS`).
 
@@ -33,6 +59,8 @@ class Settings:
         prompt_tokens: Length of the prompt.
         generate_tokens: Tokens generated after it.
         kv_bits: Bits of a quantized KV cache; None keeps it in `dtype`.
+        fine_tune_type: lora, dora, or full, which trains the blocks themselves.
+        dropout: Share of the adapters' inputs that is dropped in training.
     """
 
     batch_size: int = 4
@@ -51,6 +79,8 @@ class Settings:
     prompt_tokens: int = 2048
     generate_tokens: int = 128
     kv_bits: int | None = None
+    fine_tune_type: str = "lora"
+    dropout: float = 0.0
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Settings:
@@ -83,7 +113,7 @@ def dtype_of(config: Mapping[str, Any]) -> str:
 
 
 def in_words(settings: Settings) -> str:
-    """Return the settings as a person would say them."""
+    """Return the settings in one line of words."""
     weights = f"{settings.bits} bit" if settings.bits else settings.dtype
     if settings.inference:
         return f"{settings.prompt_tokens} + {settings.generate_tokens} tokens, {weights}"

@@ -1,4 +1,4 @@
-"""Refuse settings and configs from which no estimate can be made, by name and value."""
+"""Validation of settings and configs; a refusal names field, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlx_preflight.errors import EstimateError
-from mlx_preflight.memory import architecture, generation, quantization
-from mlx_preflight.memory.settings import Settings
+from mlx_lm import models
+from mlx_lm.utils import _get_classes
+
+from mlx_preflight.core.errors import EstimateError
+from mlx_preflight.memory import architecture, quantization
+from mlx_preflight.memory.replay import generation
+from mlx_preflight.memory.settings import OPTIMIZERS, Settings
+from mlx_preflight.models.quantization import BITS, GROUPS, read_quantization
 
 CHOICES: dict[str, tuple[object, ...]] = {
-    "bits": (None, *quantization.BITS),
-    "kv_bits": (None, *quantization.BITS),
+    "bits": (None, *BITS),
+    "kv_bits": (None, *BITS),
     "dtype": ("bfloat16", "float16", "float32"),
-    "optimizer": tuple(architecture.OPTIMIZERS),
+    "optimizer": tuple(OPTIMIZERS),
+    "fine_tune_type": ("lora", "dora", "full"),
     "backend": ("metal", "cpu", "cuda"),
 }
 
@@ -80,6 +86,8 @@ def check_settings(settings: Settings) -> None:
     if not _is_integer(layers) or layers < -1 or layers == 0:
         # mlx_lm takes 0 as all blocks, which nobody would read in it.
         raise EstimateError("num_layers", layers, "-1 for all blocks, or a count of at least 1")
+    if not 0 <= settings.dropout < 1:
+        raise EstimateError("dropout", settings.dropout, "a share of at least 0, below 1")
     if settings.keys is not None and not settings.keys:
         raise EstimateError("keys", settings.keys, "None for every linear layer, or module names")
 
@@ -135,19 +143,16 @@ def _check_numbers(config: Mapping[str, Any]) -> None:
 
 
 def _check_group(config: Mapping[str, Any], settings: Settings) -> None:
-    stored = quantization.stored(config)
-    if stored is not None and stored.fits(settings):
+    stored = read_quantization(config)
+    if stored is not None and stored.matches(settings.bits, settings.group_size):
         return
-    if settings.group_size not in quantization.GROUPS:
-        allowed = ", ".join(map(str, quantization.GROUPS))
+    if settings.group_size not in GROUPS:
+        allowed = ", ".join(map(str, GROUPS))
         raise EstimateError("group_size", settings.group_size, allowed)
 
 
 def _check_fields(config: Mapping[str, Any]) -> None:
     """Refuse an unknown architecture and missing fields."""
-    from mlx_lm import models  # noqa: PLC0415
-    from mlx_lm.utils import _get_classes  # noqa: PLC0415  (the only place of the name table)
-
     kind = config["model_type"]
     try:
         _, arguments = _get_classes(dict(config))
@@ -179,7 +184,7 @@ def _check_heads(config: Mapping[str, Any]) -> None:
 
 
 def _check_cache(config: Mapping[str, Any], settings: Settings) -> None:
-    """Refuse a quantized cache where a head does not fill whole groups."""
+    """Refuse a quantized cache where a head does not fill complete groups."""
     hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
     width = config.get("head_dim") or (hidden // heads if hidden and heads else None)
     if settings.quantizes_cache and width and width % generation.KV_GROUP:

@@ -1,4 +1,4 @@
-"""Build and read report.json: the verdict, every row, every session's full result."""
+"""Report document, report.json: the verdict, every row, every session's full result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight import __version__, register
-from mlx_preflight.errors import NothingRanError, ResultError
-from mlx_preflight.json_file import read_json
-from mlx_preflight.manifest import Manifest
-from mlx_preflight.result import SessionResult, Status
-from mlx_preflight.verdict import Row, Verdict
+from mlx_preflight import __version__
+from mlx_preflight.core.errors import NothingRanError, ResultError
+from mlx_preflight.core.json_file import read_json
+from mlx_preflight.core.result import SessionResult, Status
+from mlx_preflight.plan import register
+from mlx_preflight.run.manifest import Manifest
+from mlx_preflight.run.verdict import Row, Verdict
 
 SCHEMA = 1
 
@@ -39,13 +40,7 @@ _ROW_KEYS = frozenset(
 def build(
     judged: Verdict, results: Mapping[str, SessionResult | ResultError], run: Manifest
 ) -> dict[str, Any]:
-    """Return the report as a JSON document.
-
-    Args:
-        judged: The decision.
-        results: What was on disk, by session id.
-        run: The run that was judged.
-    """
+    """Return the report as a JSON document."""
     readable = {name: item for name, item in results.items() if isinstance(item, SessionResult)}
     mine = {
         name: readable[name]
@@ -132,9 +127,10 @@ def _environment(mine: Iterable[SessionResult]) -> dict[str, Any]:
     packages: dict[str, str] = {}
     merged: dict[str, Any] = {}
     for item in mine:
-        merged |= item.environment
+        # What each session judged is its own, and stays in its result below `sessions`.
+        merged |= {key: value for key, value in item.environment.items() if key != "judged"}
         found = item.environment.get("packages")
-        for name, version in (found.items() if isinstance(found, Mapping) else ()):
+        for name, version in found.items() if isinstance(found, Mapping) else ():
             seen = packages.get(name, "").split(" / ") if name in packages else []
             packages[name] = " / ".join(dict.fromkeys([*seen, str(version)]))
     return {**merged, "packages": packages} if merged else {}

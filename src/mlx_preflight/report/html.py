@@ -1,4 +1,4 @@
-"""Render a report as one HTML page: verdict, findings with remedies, every row, environment.
+"""Report as one HTML page: verdict, findings with remedies, every row, environment.
 
 The page loads nothing and runs nothing: no script, no link, styles inline, and a policy that
 says so to the browser. Everything that came from outside is escaped by jinja2.
@@ -10,16 +10,17 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from mlx_preflight.core.result import Status
+from mlx_preflight.core.text import one_line
+from mlx_preflight.core.units import format_limit, format_measurement, format_seconds
 from mlx_preflight.report import markdown
-from mlx_preflight.result import Status
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 MAX_TEXT = 4000
-"""Characters kept of one text; the whole is in report.json."""
+"""Characters kept of one text; the complete text is in report.json."""
 
 MAX_PLACES = 50
 """Places shown per check; all that the result keeps are in report.json."""
@@ -43,7 +44,9 @@ def render(report: Mapping[str, Any]) -> str:
             for ids, row in markdown.grouped(report["findings"])
         ],
         sessions=sessions,
-        environment=list(markdown.environment_facts(report)),
+        environment=[
+            one_line(fact, markdown.MAX_FACT) for fact in markdown.environment_facts(report)
+        ],
         most=MAX_PLACES,
     )
 
@@ -66,10 +69,6 @@ def _session(
 
 @cache
 def _template() -> Template:
-    """Return the page, with what it needs to show foreign text."""
-    # Deferred: the noxfile imports `summary` and must not need it.
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
-
     made = Environment(
         loader=PackageLoader("mlx_preflight.report", "."),
         autoescape=True,
@@ -77,14 +76,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["plain"] = lambda value: markdown.plain(value, MAX_TEXT)
+    made.filters["one_line"] = lambda value: one_line(value, MAX_TEXT)
     made.filters["parts"] = _parts
-    made.filters["value"] = markdown.render_value
-    made.filters["limit"] = markdown.render_limit
+    made.filters["value"] = format_measurement
+    made.filters["seconds"] = format_seconds
+    made.filters["limit"] = format_limit
     return made.get_template("page.html.j2")
 
 
 def _parts(value: object) -> list[tuple[bool, str]]:
     """Return a text in pieces, each with whether it is a `code span`."""
-    pieces = _CODE.split(markdown.plain(value, MAX_TEXT))
+    pieces = _CODE.split(one_line(value, MAX_TEXT))
     return [(bool(n % 2), piece) for n, piece in enumerate(pieces) if piece]

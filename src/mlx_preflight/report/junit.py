@@ -1,4 +1,4 @@
-"""Render a report as JUnit XML: a suite per session, a case per check.
+"""Report as JUnit XML: a suite per session, a case per check.
 
 BLOCKED is an error with that type and never `skipped`: readers count skipped as green.
 """
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from mlx_preflight.core.text import truncate
+
 _FORBIDDEN = re.compile(
     "[^\t\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
     "|[\u200e\u200f\u202a-\u202e\u2066-\u2069]"
@@ -17,7 +19,7 @@ _FORBIDDEN = re.compile(
 """What XML 1.0 forbids, and what it allows but a terminal would obey: controls, direction marks."""
 
 MAX_TEXT = 4000
-"""Characters kept of one text; the whole is in report.json."""
+"""Characters kept of one text; the complete text is in report.json."""
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -33,20 +35,18 @@ def render(report: Mapping[str, Any]) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def clean(value: object) -> str:
-    """Return a text without what XML forbids, cut to a sane length with `…` at the cut."""
-    text = str(value)
-    cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
-    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", cut)
+def xml_text(value: object) -> str:
+    """Replace what XML forbids by U+FFFD, and cut the text to `MAX_TEXT` characters."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", truncate(str(value), MAX_TEXT))
 
 
 def _suite(
     root: ET.Element, name: str, rows: list[Mapping[str, Any]], session: Mapping[str, Any]
 ) -> None:
-    suite = ET.SubElement(root, "testsuite", name=clean(name))
+    suite = ET.SubElement(root, "testsuite", name=xml_text(name))
     suite.set("time", f"{session.get('duration_s', 0.0):.3f}")
     if "started" in session:
-        suite.set("timestamp", clean(session["started"]))
+        suite.set("timestamp", xml_text(session["started"]))
     _count(suite, rows)
     for row in rows:
         _case(suite, name, row)
@@ -61,18 +61,19 @@ def _count(element: ET.Element, rows: list[Mapping[str, Any]]) -> None:
 
 def _case(suite: ET.Element, session: str, row: Mapping[str, Any]) -> None:
     case = ET.SubElement(
-        suite, "testcase", classname=clean(session), name=clean(f"{row['id']} {row['title']}")
+        suite, "testcase", classname=xml_text(session), name=xml_text(f"{row['id']} {row['title']}")
     )
     properties = ET.SubElement(case, "properties")
-    ET.SubElement(properties, "property", name="evidence", value=clean(row["evidence"]))
+    ET.SubElement(properties, "property", name="evidence", value=xml_text(row["evidence"]))
     ET.SubElement(properties, "property", name="required", value=str(row["required"]).lower())
     for item in row["measurements"]:
         limit = f" (limit {item['limit']})" if item["limit"] else ""
         text = f"{item['value']} {item['unit']}{limit}"
-        ET.SubElement(properties, "property", name=clean(item["name"]), value=clean(text))
+        ET.SubElement(properties, "property", name=xml_text(item["name"]), value=xml_text(text))
     if row["status"] == "PASS":
-        ET.SubElement(case, "system-out").text = clean(row["reason"])
+        ET.SubElement(case, "system-out").text = xml_text(row["reason"])
         return
     tag = "failure" if row["status"] == "FAIL" else "error"
-    note = ET.SubElement(case, tag, type=row["status"].lower(), message=clean(row["reason"]))
-    note.text = f"{clean(row['reason'])}\ntry: {clean(row['remedy'])}"
+    note = ET.SubElement(case, tag, type=row["status"].lower(), message=xml_text(row["reason"]))
+    advice = f"\ntry: {xml_text(row['remedy'])}" if row["remedy"] else ""
+    note.text = xml_text(row["reason"]) + advice

@@ -1,26 +1,26 @@
-"""Render a report as Markdown: verdict, findings with remedies, every row, environment.
+"""Report as Markdown: verdict, findings with remedies, every row, environment.
 
-Everything that came from outside is escaped, and the whole is capped, so that it can be
+Everything that came from outside is escaped, and the text is capped, so that it can be
 posted in a pull request or a step summary as it is.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from mlx_preflight.core.markdown_text import code_or_text, escape
+from mlx_preflight.core.units import format_bytes, format_limit, format_measurement, format_seconds
 
 MAX_BYTES = 64_000
 """GitHub refuses a comment over 65,536 characters and drops a step summary over 1 MiB."""
 
-MAX_CELL = 300
+MAX_FACT = 8000
+"""Characters of a line on the environment: one names every package of a venv."""
 
 MAX_MEASUREMENTS = 8
 """Measurements shown per check; the rest is in report.json."""
-
-MEGA = 1_000_000
 
 MARKS = {"PASS": "✅", "FAIL": "❌", "ERROR": "⚠️", "BLOCKED": "⛔"}
 
@@ -30,15 +30,6 @@ HEADLINES = {
     "partial": "everything required of this group passed; the rest of the plan did not run",
 }
 
-_TERMINAL = re.compile(
-    # CSI, then OSC and its relatives with their terminator, then two-character escapes.
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x80-\x9f]*(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]*[0-~]"
-)
-_CODE = re.compile(r"`([^`<>&|\\\n]+)`")
-_MARKUP = re.compile(r"([\\`*_\[\]#|~$])")
-
 
 def render(report: Mapping[str, Any]) -> str:
     """Return the Markdown text of a report document, at most `MAX_BYTES` long."""
@@ -46,7 +37,7 @@ def render(report: Mapping[str, Any]) -> str:
     end = "\n".join(_environment(report)) + "\n"
     if len(body.encode()) + len(end.encode()) <= MAX_BYTES:
         return body + end
-    note = "\n\n*Cut here: the report is longer; the whole is in report.json.*\n\n"
+    note = "\n\n*Cut here: the complete report is in report.json.*\n\n"
     end = _first(end, MAX_BYTES // 8)
     return _first(body, MAX_BYTES - len((note + end).encode())) + note + end
 
@@ -60,33 +51,6 @@ def _first(text: str, size: int) -> str:
     """Return the whole lines of a text that take at most `size` bytes."""
     raw = text.encode()
     return text if len(raw) <= size else raw[:size].decode(errors="ignore").rpartition("\n")[0]
-
-
-def plain(value: object, limit: int = MAX_CELL) -> str:
-    """Return foreign text as one line without control characters and terminal escapes.
-
-    What is longer than `limit` is cut, and ends in `…` to say so.
-    """
-    # Escapes and blanks shrink the text, so more than the limit is looked at.
-    text = _TERMINAL.sub("", str(value)[: 20 * limit])
-    kept = (char if unicodedata.category(char)[0] != "C" else _blank(char) for char in text)
-    text = " ".join("".join(kept).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def escape(value: object, limit: int = MAX_CELL) -> str:
-    """Return foreign text as one line of harmless Markdown.
-
-    Control characters go, line breaks become spaces, and whatever Markdown or HTML could
-    read as markup, a link or a mention is escaped.
-    """
-    return _escaped(plain(value, limit))
-
-
-def code_or_text(value: object, limit: int = MAX_CELL) -> str:
-    """Return foreign text escaped, with its plain `code spans` left as such."""
-    parts = _CODE.split(plain(value, limit))
-    return "".join(f"`{part}`" if n % 2 else _escaped(part) for n, part in enumerate(parts))
 
 
 def grouped(findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -109,51 +73,17 @@ def topic(ids: str, row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     return titles.get(row["session"], "").partition(": ")[2]
 
 
-def _escaped(text: str) -> str:
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = _MARKUP.sub(r"\\\1", text).replace("://", ":&#47;&#47;")
-    text = re.sub(r"\bwww\.", r"www\.", text, flags=re.IGNORECASE)
-    # GitHub looks for mentions after Markdown is rendered: a joiner breaks the name.
-    return re.sub(r"@(?=\w)", "@\N{WORD JOINER}", text)
-
-
-def render_value(value: float | str, unit: str) -> str:
-    """Return a value for a reader: bytes in GB or MB, sensible digits, the unit behind."""
-    if isinstance(value, str):
-        return value[:12] if unit == "sha256" else value
-    if unit == "bytes":
-        giga = abs(value) >= 1e8  # noqa: PLR2004
-        return f"{value / 1e9:.3f} GB" if giga else f"{value / 1e6:.2f} MB"
-    number = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-    return number if unit in {"count", "text", "ratio"} else f"{number} {unit}"
-
-
-def render_limit(limit: str, unit: str) -> str:
-    """Return a limit for a reader: bytes as in `render_value`, all else as it stands."""
-    sign, _, number = limit.rpartition(" ")
-    if unit == "bytes" and number.isascii() and number.isdigit() and int(number) >= MEGA:
-        return f"{sign} {render_value(int(number), unit)}"
-    return limit
-
-
-def _blank(char: str) -> str:
-    return " " if char in "\n\r\t\v\f\x85" else ""
-
-
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     counts = report["counts"]
     # In this order also after the report was read from its file, whose keys are sorted.
     shown = ", ".join(f"{counts[name]} {name}" for name in MARKS if counts.get(name))
-    yield f"# Preflight: {escape(report['verdict'])}"
-    yield ""
+    yield from (f"# Preflight: {escape(report['verdict'])}", "")
     yield (
         f"**{MARKS[report['status']]} {report['status']}**: "
         f"{HEADLINES.get(report['verdict'], '')}. {shown or 'Nothing'} of "
         f"{sum(counts.values())} checks."
     )
-    yield ""
-    yield f"It holds for {escape(report['holds_for'])}."
-    yield ""
+    yield from ("", f"It holds for {escape(report['holds_for'])}.", "")
     yield from _findings(report)
     yield from _sessions(report)
 
@@ -162,8 +92,7 @@ def _findings(report: Mapping[str, Any]) -> Iterator[str]:
     findings = report["findings"]
     if not findings:
         return
-    yield "## Findings"
-    yield ""
+    yield from ("## Findings", "")
     for ids, row in grouped(findings):
         optional = "" if row["required"] else " (not required)"
         title = escape(topic(ids, row, report))
@@ -195,20 +124,17 @@ def _sessions(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _heading(session: str, title: str, result: Mapping[str, Any] | None) -> Iterator[str]:
-    yield f"## {escape(title)}"
-    yield ""
-    took = f"{result['duration_s']:.1f} s" if result else "no usable result of this run"
-    yield f"`{session}`, {took}"
-    yield ""
-    yield "| check | status | evidence | what was seen | measured |"
-    yield "|---|---|---|---|---|"
+    yield from (f"## {escape(title)}", "")
+    took = format_seconds(result["duration_s"]) if result else "no usable result of this run"
+    yield from (f"`{session}`, {took}", "")
+    yield from ("| check | status | evidence | what was seen | measured |", "|---|---|---|---|---|")
 
 
 def _measured(items: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for item in items[:MAX_MEASUREMENTS]:
-        shown = escape(render_value(item["value"], item["unit"]), 80)
-        limit = render_limit(item["limit"], item["unit"]) if item["limit"] else ""
+        shown = escape(format_measurement(item["value"], item["unit"]), 80)
+        limit = format_limit(item["limit"], item["unit"]) if item["limit"] else ""
         limit = f" (limit {escape(limit, 80)})" if limit else ""
         parts.append(f"{escape(item['name'], 80)}: {shown}{limit}")
     if len(items) > MAX_MEASUREMENTS:
@@ -236,20 +162,37 @@ def environment_facts(report: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(git.get("dirty"), bool):
         state = dirty[git["dirty"]]
     yield f"commit {git.get('commit') or 'unknown'}{state}"
+    yield from _judged(report["sessions"])
     if report["stale"]:
         yield f"results of other runs, not used: {', '.join(report['stale'])}"
 
 
+def _judged(sessions: Mapping[str, Any]) -> Iterator[str]:
+    groups: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for name, result in sessions.items():
+        found = result.get("environment", {}).get("judged")
+        if isinstance(found, Mapping) and isinstance(found.get("packages"), Mapping):
+            groups.setdefault(f"{found.get('digest')}", []).append((name, found))
+    for digest, members in groups.items():
+        first = members[0][1]
+        where = ", ".join(dict.fromkeys(str(found.get("path")) for _, found in members))
+        packages = ", ".join(f"{name} {version}" for name, version in first["packages"].items())
+        yield (
+            f"{', '.join(name for name, _ in members)} judged {where} (Python "
+            f"{first.get('python')}, {len(first['packages'])} packages, sha256 {digest[:12]}): "
+            f"{packages or 'nothing is installed'}"
+        )
+
+
 def _environment(report: Mapping[str, Any]) -> Iterator[str]:
-    yield "## Environment"
-    yield ""
+    yield from ("## Environment", "")
     for fact in environment_facts(report):
-        yield f"- {escape(fact)}"
+        yield f"- {escape(fact, MAX_FACT)}"
 
 
 def _machine(env: Mapping[str, Any]) -> str:
     memory = env.get("memory_bytes")
-    size = f"{memory / 1e9:.1f} GB RAM" if isinstance(memory, int | float) else "RAM unknown"
+    size = f"{format_bytes(memory)} RAM" if isinstance(memory, int | float) else "RAM unknown"
     names = ("processor", "cpu_count", "system", "release", "machine", "python")
     known = {name: env.get(name) or "unknown" for name in names}
     return (

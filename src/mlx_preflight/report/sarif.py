@@ -1,4 +1,4 @@
-"""Render a report as SARIF 2.1.0: a run per tool of the lint, types and audit gates.
+"""Report as SARIF 2.1.0: a run per tool of the lint, types and audit gates.
 
 A gate that could not judge must not read as an empty clean run: its invocation is
 unsuccessful and says why, and so does a result. Everything foreign is one line of plain
@@ -16,15 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from mlx_preflight.diagnostic import KEPT, Diagnostic
-from mlx_preflight.errors import ResultError
-from mlx_preflight.gates.fingerprint import LINE_NUMBER
-from mlx_preflight.report.markdown import plain
+from mlx_preflight.core.diagnostic import KEPT, LINE_NUMBER, Diagnostic
+from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.text import one_line
+from mlx_preflight.plan import register
 
 TOOLS = {
-    "gate2-lint": ("ruff", "https://docs.astral.sh/ruff/"),
-    "gate3-types": ("mypy", "https://mypy.readthedocs.io/"),
-    "gate8-audit": ("pip-audit", "https://pypi.org/project/pip-audit/"),
+    register.GATE2_LINT: ("ruff", "https://docs.astral.sh/ruff/"),
+    register.GATE3_TYPES: ("mypy", "https://mypy.readthedocs.io/"),
+    register.GATE8_AUDIT: ("pip-audit", "https://pypi.org/project/pip-audit/"),
 }
 """Session → its tool and the tool's home."""
 
@@ -40,7 +40,7 @@ MAX_RULE = 200
 MAX_LINE = 2**31 - 1
 
 SETTINGS = "pyproject.toml"
-"""Stands in for a place: GitHub refuses a whole file for one result without a location."""
+"""Used in place of a location: GitHub refuses a whole file for one result without a location."""
 
 FINGERPRINT = "mlxPreflight/v1"
 
@@ -75,7 +75,7 @@ def render(report: Mapping[str, Any]) -> str:
 
 def message(value: object, limit: int = MAX_MESSAGE) -> str:
     """Return foreign text as SARIF's plain text, which holds no link and no placeholder."""
-    text = plain(value, limit).replace("](", "] (")
+    text = one_line(value, limit).replace("](", "] (")
     return _PLACEHOLDER.sub(r"{{\1}}", text) or "no text"
 
 
@@ -138,7 +138,7 @@ def _results(tool: str, found: Iterable[Diagnostic]) -> Iterator[_Json]:
 
 
 def _speaks(row: Mapping[str, Any], named: bool) -> bool:
-    """Tell whether a check is a result itself, as no finding stands for it.
+    """Return whether a check is a result itself, as no finding stands for it.
 
     That is a failure without a new finding, such as grown suppressions, and a required gate
     that could not judge: GitHub does not read invocations, and would close its alerts unseen.
@@ -149,7 +149,6 @@ def _speaks(row: Mapping[str, Any], named: bool) -> bool:
 
 
 def _of_check(tool: str, row: Mapping[str, Any]) -> _Json:
-    """Return the result that stands for a check."""
     print_ = _digest(json.dumps([tool, row["id"]]))
     text = f"{row['id']} is {row['status']}: {row['reason']}"
     return _result(row["id"], "error", text, "new", _place("", 0, 0), print_)
@@ -188,10 +187,9 @@ def _rule(tool: str, code: str, rows: _Rows) -> _Json:
 
 
 def _unjudged(row: Mapping[str, Any]) -> _Json:
-    """Return why a gate could not judge."""
     level = "error" if row["required"] else "warning"
     note = _note(f"{row['id']} is {row['status']}: {row['reason']}", level)
-    return {**note, "descriptor": {"id": plain(row["id"], MAX_RULE)}}
+    return {**note, "descriptor": {"id": one_line(row["id"], MAX_RULE)}}
 
 
 def _cuts(session: Mapping[str, Any], left_out: int) -> Iterator[str]:

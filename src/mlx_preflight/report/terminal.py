@@ -1,4 +1,4 @@
-"""Show a report on a terminal: a table of sessions, the verdict, the remedies.
+"""Terminal output of a report: a table of sessions, the verdict, the remedies.
 
 Foreign text is stripped of escapes and wrapped in `Text`, so none of it is markup.
 """
@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlx_preflight.report.markdown import HEADLINES, grouped, plain
+from mlx_preflight.core.text import one_line
+from mlx_preflight.core.units import format_number
+from mlx_preflight.report.markdown import HEADLINES, grouped
 from mlx_preflight.report.screen import word
 
 SHOWN = 10
@@ -28,7 +30,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def show_report(report: Mapping[str, Any], path: Path, console: Console | None = None) -> None:
-    """Print a report document; `path` is where the whole of it lies."""
+    """Print a report document; `path` is its complete text."""
     console = console or Console(highlight=False)
     console.print(_table(report))
     counts = ", ".join(f"{count} {name}" for name, count in report["counts"].items() if count)
@@ -38,9 +40,9 @@ def show_report(report: Mapping[str, Any], path: Path, console: Console | None =
         )
     )
     headline = HEADLINES.get(report["verdict"], "")
-    console.print(Text(plain(f"{headline}; it holds for {report['holds_for']}")))
+    console.print(Text(one_line(f"{headline}; it holds for {report['holds_for']}")))
     _findings(console, report["findings"])
-    console.print(Text(f"\nreport: {plain(path, 4096)}"), soft_wrap=True)
+    console.print(Text(f"\nreport: {one_line(path, 4096)}"), soft_wrap=True)
 
 
 def _table(report: Mapping[str, Any]) -> Table:
@@ -55,10 +57,10 @@ def _table(report: Mapping[str, Any]) -> Table:
         seconds = report["sessions"].get(name, {}).get("duration_s")
         passed = sum(row["status"] == "PASS" for row in rows)
         table.add_row(
-            Text(plain(name)),
+            Text(one_line(name)),
             word(min((row["status"] for row in rows), key=ORDER.index)),
             f"{passed}/{len(rows)}",
-            "-" if seconds is None else f"{seconds:.1f}",
+            "-" if seconds is None else format_number(seconds, 3),
             _first(rows),
         )
     return table
@@ -70,15 +72,15 @@ def _first(rows: Rows) -> Text:
     if first["status"] == "PASS":
         return Text()
     optional = "" if first["required"] else " (not required)"
-    return Text(f"{plain(first['id'])}{optional}: {plain(first['reason'], MAX_FIRST)}")
+    return Text(f"{one_line(first['id'])}{optional}: {one_line(first['reason'], MAX_FIRST)}")
 
 
 def _findings(console: Console, findings: Rows) -> None:
     groups = list(grouped(findings))
     for ids, row in groups[:SHOWN]:
-        line = Text.assemble("\n", word(row["status"]), " ", (plain(ids), "bold"), " ")
-        console.print(line.append(plain(row["reason"])))
+        line = Text.assemble("\n", word(row["status"]), " ", (one_line(ids), "bold"), " ")
+        console.print(line.append(one_line(row["reason"])))
         if row["remedy"]:
-            console.print(Text("  try: ", style="dim").append(plain(row["remedy"])))
+            console.print(Text("  try: ", style="dim").append(one_line(row["remedy"])))
     if len(groups) > SHOWN:
         console.print(f"\n… and {len(groups) - SHOWN} more findings in the report")

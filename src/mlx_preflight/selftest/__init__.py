@@ -1,1 +1,1 @@
-"""Prove that every gate can fail: plant one fault per gate and watch exactly it turn red."""
+"""Proof that every gate can fail: one planted fault per gate must turn exactly it red."""

@@ -1,4 +1,4 @@
-"""Hold a small clean project, and the faults that must each turn exactly their gates red."""
+"""A small clean project, and the faults that must each turn exactly their gates red."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from mlx_preflight.plan.register import (
+    GATE1_FORMAT,
+    GATE2_LINT,
+    GATE3_TYPES,
+    GATE4_UNIT,
+    GATE5_INTEGRATION,
+    GATE6_COVERAGE,
+    GATE7_BUILD,
+    GATE8_AUDIT,
+)
 
 PYPROJECT = """[build-system]
 requires = ["hatchling>=1.27,<2"]
@@ -51,7 +62,7 @@ def test_add() -> None:
 '''
 
 ENVIRONMENT, DATABASE = "site-packages", "advisories"
-"""What the audit examines, and what it asks: both lie in the sample, so it needs no network."""
+"""What the audit examines, and what it asks: both are in the sample, so it needs no network."""
 
 _METADATA = f"{ENVIRONMENT}/jinja2.dist-info/METADATA"
 _ADVISORY = {
@@ -68,7 +79,6 @@ _ADVISORY = {
 
 
 def _installed(version: str) -> str:
-    """Return the metadata of an installed jinja2."""
     return f"Metadata-Version: 2.1\nName: jinja2\nVersion: {version}\n"
 
 
@@ -118,42 +128,77 @@ def _partly_covered() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Hold one bad sample.
+    """One bad sample.
 
     Attributes:
         name: What is wrong, in words.
-        gates: Sessions that must not pass; all others must.
+        gates: Sessions that must not pass; all others must. Empty for a project that is as
+            clean as the sample, and that a careless gate would call faulty.
         files: Path → content that replaces or joins the clean project.
+        audited: What gate 8 examines; None is the environment that the project asks for.
     """
 
     name: str
     gates: frozenset[str]
     files: Mapping[str, str] = field(default_factory=dict)
+    audited: str | None = ENVIRONMENT
 
 
-_FORMAT, _LINT, _TYPES = "gate1-format", "gate2-lint", "gate3-types"
-_UNIT, _ACCEPTANCE, _COVERAGE = "gate4-unit", "gate5-integration", "gate6-coverage"
-_BUILD, _AUDIT = "gate7-build", "gate8-audit"
+_LOCK = """version = 1
+[[package]]
+name = "sample"
+version = "1.0"
+source = { editable = "." }
+dependencies = [{ name = "markupsafe" }]
+[package.metadata]
+requires-dist = [{ name = "markupsafe" }]
+[[package]]
+name = "markupsafe"
+version = "3.0.2"
+"""
+
+_UNDECLARED_TEST = (
+    '"""Test nothing of its own."""\n\nimport yaml\n\n\n'
+    'def test_load() -> None:\n    """It reads."""\n    assert yaml.safe_load("1") == 1\n'
+)
+
+_PIN_TEST = '''"""Test the pin."""
+
+import importlib.metadata
+
+
+def test_pin() -> None:
+    """What the project pins is what runs."""
+    assert importlib.metadata.version("jinja2") == "2.11.2"
+'''
+
+
+def _pinned(version: str) -> str:
+    """Return the clean project's table with a pin of what the harness needs, too."""
+    return PYPROJECT.replace('"jinja2"]', f'"jinja2=={version}"]')
+
 
 # Files below `tests` that pytest does not collect concern the three static gates only.
 FAULTS = (
-    Fault("an unformatted file", frozenset({_FORMAT}), {"tests/ugly.py": "VALUES = {  'a':1 }\n"}),
-    Fault("an unused import", frozenset({_LINT}), {"tests/unused.py": "import os\n"}),
-    Fault("a wrong type", frozenset({_TYPES}), {"tests/wrong.py": 'NUMBER: int = "one"\n'}),
+    Fault(
+        "an unformatted file", frozenset({GATE1_FORMAT}), {"tests/ugly.py": "VALUES = {  'a':1 }\n"}
+    ),
+    Fault("an unused import", frozenset({GATE2_LINT}), {"tests/unused.py": "import os\n"}),
+    Fault("a wrong type", frozenset({GATE3_TYPES}), {"tests/wrong.py": 'NUMBER: int = "one"\n'}),
     Fault(
         "a syntax error",
-        frozenset({_FORMAT, _LINT, _TYPES}),
+        frozenset({GATE1_FORMAT, GATE2_LINT, GATE3_TYPES}),
         {"tests/broken.py": "def broken(:\n"},
     ),
     Fault(
         "a failing test",
-        frozenset({_UNIT}),
+        frozenset({GATE4_UNIT}),
         {"tests/test_wrong.py": 'def test_wrong() -> None:\n    assert int("1") == 2\n'},
     ),
-    Fault("only skipped tests", frozenset({_UNIT}), {"tests/test_add.py": _SKIPPED}),
+    Fault("only skipped tests", frozenset({GATE4_UNIT}), {"tests/test_add.py": _SKIPPED}),
     Fault(
         "a failing acceptance test",
-        frozenset({_ACCEPTANCE}),
+        frozenset({GATE5_INTEGRATION}),
         {
             "tests/acceptance/test_wrong.py": (
                 'def test_wrong() -> None:\n    assert int("1") == 2\n'
@@ -162,7 +207,7 @@ FAULTS = (
     ),
     Fault(
         "84.60 % of lines covered",
-        frozenset({_COVERAGE}),
+        frozenset({GATE6_COVERAGE}),
         {
             "src/sample/values.py": _partly_covered(),
             "tests/test_values.py": _VALUES_TEST,
@@ -170,18 +215,44 @@ FAULTS = (
     ),
     Fault(
         "a module that no test imports",
-        frozenset({_COVERAGE}),
+        frozenset({GATE6_COVERAGE}),
         {"src/sample/alone.py": "ONE = 1\nTWO = 2\n"},
     ),
     Fault(
         "a package that does not build",
-        frozenset({_BUILD}),
+        frozenset({GATE7_BUILD}),
         {"pyproject.toml": PYPROJECT.replace("src/sample", "src/nothing")},
     ),
     Fault(
         "a pin that is known to be vulnerable",
-        frozenset({_AUDIT}),
+        frozenset({GATE8_AUDIT}),
         {_METADATA: _installed("2.10")},
+    ),
+    Fault(
+        "a vulnerable pin of what the harness needs, too",
+        frozenset({GATE8_AUDIT}),
+        {"pyproject.toml": _pinned("2.10")},
+        audited=None,
+    ),
+    Fault(
+        "a lock that is older than its project",
+        frozenset({GATE8_AUDIT}),
+        {"pyproject.toml": _pinned("2.10"), "uv.lock": _LOCK},
+        audited="uv.lock",
+    ),
+    Fault(
+        "an import that nobody declared",
+        frozenset({GATE3_TYPES, GATE4_UNIT}),
+        {"tests/test_undeclared.py": _UNDECLARED_TEST},
+    ),
+    Fault(
+        "a test of a pin below the harness's own version",
+        frozenset(),
+        {
+            "pyproject.toml": _pinned("2.11.2"),
+            "tests/test_pin.py": _PIN_TEST,
+            _METADATA: _installed("2.11.2"),
+        },
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Judge the self-test: one check per gate, each planted fault caught and nothing else red."""
+"""The self-test: one check per gate, each planted fault caught and nothing else red."""
 
 from __future__ import annotations
 
@@ -8,33 +8,36 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mlx_preflight.plan import Session
-from mlx_preflight.result import Measurement, Outcome, Status
-from mlx_preflight.runner import Context
-from mlx_preflight.selftest import proof, record
-from mlx_preflight.selftest.record import Trial
+from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.plan import register
+from mlx_preflight.plan.spec import Session
+from mlx_preflight.run import proof_record
+from mlx_preflight.run.context import Context
+from mlx_preflight.run.proof_record import Trial
+from mlx_preflight.selftest import proof
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Hold every run of the gates on the sample."""
+class Proof:
+    """Every run of the gates on the sample."""
 
     trials: tuple[Trial, ...]
 
 
-def gather(_session: Session, context: Context) -> Facts:
+def gather(session: Session, context: Context) -> Proof:
     """Run all gates on the clean sample and on every fault, and record the dates.
 
     Raises:
         ResultError: The record cannot be written.
     """
+    kept = context.scratch(session.id) / "environments"
     with tempfile.TemporaryDirectory(prefix="preflight-selftest-") as folder:
-        done = tuple(proof.trials(Path(folder), context.note))
-    record.write(context.state, proof.GATES, done)
-    return Facts(done)
+        done = tuple(proof.trials(Path(folder), kept, context.note))
+    proof_record.write(context.state, proof.GATES, done)
+    return Proof(done)
 
 
-def _judge(facts: Facts, gate: str) -> Outcome:
+def _judge(facts: Proof, gate: str) -> Outcome:
     mine = [trial for trial in facts.trials if gate in trial.wanted]
     missed = [trial.fault for trial in mine if gate in trial.missed]
     alarms = [trial for trial in facts.trials if gate in trial.alarms]
@@ -60,9 +63,8 @@ def _judge(facts: Facts, gate: str) -> Outcome:
     return Outcome(Status.PASS, reason, measurements=measured)
 
 
-def __getattr__(name: str) -> Callable[[Facts], Outcome]:
-    """Return the check of one gate, such as `self_1`: a new gate has one with its row."""
-    for number, gate in enumerate(proof.GATES, 1):
-        if name == f"self_{number}":
-            return partial(_judge, gate=gate)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+CHECKS: dict[str, Callable[[Proof], Outcome]] = {
+    check: partial(_judge, gate=gate)
+    for check, gate in zip(register.SELF, proof.GATES, strict=True)
+}
+"""One check per gate: a new gate has one with its row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import runpy
 import shutil
@@ -11,14 +12,27 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import plan, project_table, register, runner
-from mlx_preflight.criteria import answering, answers, inference, loading, memory, subject
+from mlx_preflight.core.result import Evidence
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.criteria import (
+    answers,
+    generated_docs,
+    inference,
+    loading,
+    memory,
+    model_under_test,
+    script,
+)
+from mlx_preflight.criteria.memory_facts import PeakFacts
+from mlx_preflight.documents import training_documents
 from mlx_preflight.memory import calibration
-from mlx_preflight.model import runtime
-from mlx_preflight.result import Evidence
+from mlx_preflight.plan import profiles, register
+from mlx_preflight.plan import settings as project_table
+from mlx_preflight.run.context import Context
+from mlx_preflight.runtime import workers
 
 DOCUMENTS = Path(__file__).parents[3] / "docs" / "training"
-TINY = Path(__file__).parents[2] / "model_runtime" / "tiny.py"
+TINY = Path(__file__).parents[2] / "runtime" / "tiny.py"
 SCRIPTS = ("load_model_test.py", "inference_test.py", "memory_profile.py")
 
 
@@ -59,55 +73,60 @@ def context_for(project: Path) -> Any:
     """Return a function that makes the context of a model."""
 
     def make(
-        model: Any, *, profile: str = plan.EMBEDDED, state: str = ".preflight", **settings: Any
+        model: Any, *, profile: str = profiles.EMBEDDED, state: str = ".preflight", **settings: Any
     ) -> Any:
-        return runner.Context(
-            project=project,
-            state=project / state,
+        context = Context.of(
+            project,
+            project_table.ProjectSettings(**settings),
+            profiles.find_profile(profile),
             run_id="r1",
-            profile=plan.find_profile(profile),
-            settings=project_table.Settings(**settings),
-            model=str(model),
-            evidence=Evidence.EMBEDDED,
-            budget_bytes=16 * 10**9,
+            workspace=Workspace(project / state),
             note=lambda _: None,
         )
+        return dataclasses.replace(context, model=str(model), evidence=Evidence.EMBEDDED)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def ac4(tiny: Path, context_for: Callable[..., runner.Context]) -> Any:
+def ac4(tiny: Path, context_for: Callable[..., Context]) -> Any:
     """AC4's facts on the tiny checkpoint."""
     return loading.gather(register.find_session("ac4-loading")[0], context_for(tiny))
 
 
 @pytest.fixture(scope="session")
-def ac5(context_for: Callable[..., runner.Context]) -> Any:
+def ac5(context_for: Callable[..., Context]) -> Any:
     """AC5's facts on the embedded model."""
-    context = context_for(plan.EMBEDDED, state="embedded")
+    context = context_for(profiles.EMBEDDED, state="embedded")
     return inference.gather(register.find_session("ac5-inference")[0], context)
 
 
 @pytest.fixture(scope="session")
-def ac5_random(tiny: Path, context_for: Callable[..., runner.Context]) -> Any:
+def ac5_random(tiny: Path, context_for: Callable[..., Context]) -> Any:
     """AC5's facts on random weights, asked once."""
     context = context_for(tiny, state="random", generate_tokens=40)
-    found = subject.find(context)
-    prompts = runtime.prompts_for(found.ready[0])
-    generation = runtime.generate(tiny, prompts, max_tokens=40, warm_up=False)
-    judgements = answering.judge_all(generation, prompts, run=True)
+    found = model_under_test.find(context)
+    prompts = workers.prompts_for(found.ready[0])
+    generation = workers.generate(tiny, prompts, max_tokens=40, warm_up=False)
+    judgements = inference.judge_all(generation, prompts, run=True)
     judged = answers.canonical(found.fingerprint, generation, prompts)
     answers.save(context.state, judged, generation, judgements, found.describe())
-    return inference.Facts(
-        context, found, prompts, generation, None, judgements, answers.digest(judged)
+    return inference.InferenceFacts(
+        context,
+        found,
+        script.inspect(context.project, inference.SCRIPT),
+        generated_docs.compare(training_documents.INFERENCE, context.project),
+        prompts,
+        generation,
+        judgements=judgements,
+        digest=answers.digest(judged),
     )
 
 
 @pytest.fixture(scope="session")
-def ac6(context_for: Callable[..., runner.Context]) -> Any:
+def ac6(context_for: Callable[..., Context]) -> Any:
     """AC6's facts on the embedded model."""
-    context = context_for(plan.EMBEDDED, train_steps=3, generate_tokens=20, train_tokens=64)
+    context = context_for(profiles.EMBEDDED, train_steps=3, generate_tokens=20, train_tokens=64)
     return memory.gather(register.find_session("ac6-memory")[0], context)
 
 
@@ -115,21 +134,21 @@ def ac6(context_for: Callable[..., runner.Context]) -> Any:
 def ac6_broken(
     ac6: Any,
     tiny_tools: dict[str, Any],
-    context_for: Callable[..., runner.Context],
+    context_for: Callable[..., Context],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Any:
     """AC6's facts on a checkpoint that holds a NaN, trained only."""
     folder = tiny_tools["build"](tmp_path_factory.mktemp("nan") / "model", broken=True)
     context = context_for(folder, train_steps=3)
-    found = subject.find(context)
-    prompts = runtime.prompts_for(found.ready[0])
-    training = runtime.train(folder, prompts, steps=3, row_tokens=32)
-    return memory.Facts(context, found, ac6.inference, training)
+    found = model_under_test.find(context)
+    prompts = workers.prompts_for(found.ready[0])
+    training = workers.train(folder, prompts, steps=3, row_tokens=32)
+    return PeakFacts(context, found, ac6.script, ac6.document, ac6.inference, training)
 
 
 @pytest.fixture
 def absent(
-    context_for: Callable[..., runner.Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context_for: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     """The context of the 7B model on a machine whose hub cache is empty."""
     from huggingface_hub import constants

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import plan, register, runner
-from mlx_preflight.criteria import loading, subject
-from mlx_preflight.errors import ChildError
-from mlx_preflight.model import runtime
-from mlx_preflight.result import Evidence, Status
+from mlx_preflight.core.errors import ChildError
+from mlx_preflight.core.result import Evidence, Outcome, Status
+from mlx_preflight.criteria import loading, model_under_test, script
+from mlx_preflight.models import validation
+from mlx_preflight.plan import profiles, register
+from mlx_preflight.run import session
+from mlx_preflight.run.context import Context
+from mlx_preflight.runtime import workers
 
 SESSION = register.find_session("ac4-loading")[0]
-CHECKS = [check.function for check in SESSION.checks]
 
 
 def values(outcome: Any) -> Any:
@@ -25,10 +27,10 @@ def values(outcome: Any) -> Any:
     return {item.name: item.value for item in outcome.measurements}
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", [check.id for check in SESSION.checks])
 def test_an_intact_model_passes(ac4: Any, name: str) -> None:
     """A complete checkpoint passes every check of AC4."""
-    outcome = getattr(loading, name)(ac4)
+    outcome = loading.CHECKS[name](ac4)
     assert outcome.status is Status.PASS, outcome.reason
 
 
@@ -55,7 +57,7 @@ def test_a_warm_load_is_not_called_cold(ac4: Any) -> None:
 
 def test_another_parameter_count_fails(ac4: Any) -> None:
     """A model of another size than the profile names fails."""
-    profile = plan.find_profile("qwen2.5-coder-7b")
+    profile = profiles.find_profile("qwen2.5-coder-7b")
     context = dataclasses.replace(ac4.context, profile=profile)
     outcome = loading.ac4_3(dataclasses.replace(ac4, context=context))
     assert outcome.status is Status.FAIL
@@ -74,15 +76,18 @@ def test_another_models_tokenizer_fails(
     tiny: Path,
     tiny_tools: dict[str, Any],
     tmp_path: Path,
-    context_for: Callable[..., runner.Context],
+    context_for: Callable[..., Context],
 ) -> None:
     """A tokenizer with other ids is seen statically and in use."""
     folder = tmp_path / "model"
     shutil.copytree(tiny, folder)
     tiny_tools["write_tokenizer"](folder, tiny_tools["tokenizer"](first=40))
-    context, loaded = context_for(folder), runtime.load(folder)
+    context, loaded = context_for(folder), workers.load(folder)
     loads = loading.Loads(loaded, False, loaded)
-    facts = loading.Facts(context, subject.find(context), loads, None)
+    found = model_under_test.find(context)
+    sound = validation.validate(found.ready[1])
+    named = script.inspect(context.project, loading.SCRIPT)
+    facts = loading.LoadingFacts(context, found, loads, None, sound, named)
     outcome = loading.ac4_4(facts)
     assert outcome.status is Status.FAIL
     assert "end token" in outcome.reason
@@ -92,13 +97,15 @@ def test_another_models_tokenizer_fails(
 @pytest.mark.slow
 def test_a_nan_in_the_weights_fails(ac6_broken: Any, ac4: Any) -> None:
     """One value that is not a number fails the integrity check, by tensor name."""
-    outcome = loading.ac4_5(dataclasses.replace(ac4, subject=ac6_broken.subject))
+    found = ac6_broken.subject
+    sound = validation.validate(found.ready[1])
+    outcome = loading.ac4_5(dataclasses.replace(ac4, subject=found, soundness=sound))
     assert outcome.status is Status.FAIL
     assert "model.layers.1.input_layernorm.weight" in outcome.reason
 
 
 def test_a_truncated_download_is_never_loaded(
-    tiny: Path, tmp_path: Path, context_for: Callable[..., runner.Context]
+    tiny: Path, tmp_path: Path, context_for: Callable[..., Context]
 ) -> None:
     """A cut-off weights file fails loading and integrity without a worker being started."""
     folder = tmp_path / "model"
@@ -120,7 +127,7 @@ def test_a_worker_that_died_is_an_error_not_a_failure(ac4: Any) -> None:
 
 
 def test_a_worker_that_never_answers_is_an_error(
-    tiny: Path, context_for: Callable[..., runner.Context]
+    tiny: Path, context_for: Callable[..., Context]
 ) -> None:
     """A load that runs past its time is an error with the cause."""
     facts = loading.gather(SESSION, context_for(tiny, timeout_s=0.1))
@@ -129,26 +136,29 @@ def test_a_worker_that_never_answers_is_an_error(
     assert "was killed" in outcome.reason
 
 
-def test_an_absent_hub_model_is_blocked_with_its_command(absent: runner.Context) -> None:
+def test_an_absent_hub_model_is_blocked_with_its_command(absent: Context) -> None:
     """Without the weights AC4 says what to download; the script is judged all the same."""
-    finished = runner.run_session(SESSION, absent)
+    finished = session.run_session(SESSION, absent)
     status = {check.id: check.status for check in finished.checks}
     assert status["AC4.1"] is Status.PASS
     for check in finished.checks[1:5]:
         assert check.status is Status.BLOCKED
-        assert "15.2 GB" in check.reason
+        assert "15.23 GB" in check.reason
         assert check.remedy == "mlx-preflight download Qwen/Qwen2.5-Coder-7B-Instruct"
 
 
 def test_scripts_must_exist_parse_and_be_documented(ac4: Any, tmp_path: Path) -> None:
     """A missing, broken or empty script and a missing document fail."""
-    context = dataclasses.replace(ac4.context, project=tmp_path)
-    facts = dataclasses.replace(ac4, context=context)
-    assert loading.ac4_1(facts).status is Status.FAIL
-    assert loading.ac4_6(facts).status is Status.FAIL
+
+    def judged(check: str) -> Outcome:
+        found = script.inspect(tmp_path, loading.SCRIPT)
+        return loading.CHECKS[check](dataclasses.replace(ac4, script=found))
+
+    assert judged(register.AC4_1).status is Status.FAIL
+    assert judged(register.AC4_6).status is Status.FAIL
     (tmp_path / "scripts/training").mkdir(parents=True)
     for broken in ("def (", "", '"""Load the model."""\n\npass\n'):
         (tmp_path / "scripts/training/load_model_test.py").write_text(broken)
-        outcome = loading.ac4_1(facts)
+        outcome = judged(register.AC4_1)
         assert outcome.status is Status.FAIL
         assert outcome.evidence is Evidence.STATIC

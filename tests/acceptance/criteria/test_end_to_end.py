@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight import plan, register, runner
-from mlx_preflight.criteria import command, loading, memory
-from mlx_preflight.errors import ChildError
-from mlx_preflight.integration import e2e
-from mlx_preflight.result import Evidence, Status
+from mlx_preflight.core.errors import ChildError
+from mlx_preflight.core.result import Evidence, Status
+from mlx_preflight.criteria import command, e2e, loading, memory
+from mlx_preflight.plan import profiles, register
+from mlx_preflight.run import context, session
 
 pytestmark = pytest.mark.slow
 
@@ -26,15 +26,15 @@ DOCUMENTS = Path(__file__).parents[3] / "docs" / "training"
 
 
 @pytest.fixture(scope="module")
-def facts(context_for: Callable[..., runner.Context]) -> Any:
+def facts(context_for: Callable[..., context.Context]) -> Any:
     """The workflow on the embedded model."""
-    return e2e.gather(SESSION, context_for(plan.EMBEDDED, train_tokens=32))
+    return e2e.gather(SESSION, context_for(profiles.EMBEDDED, train_tokens=32))
 
 
-@pytest.mark.parametrize("name", [check.function for check in SESSION.checks])
+@pytest.mark.parametrize("name", [check.id for check in SESSION.checks])
 def test_the_workflow_passes(facts: Any, name: str) -> None:
     """Import, load, answer and profile work one after the other."""
-    outcome = getattr(e2e, name)(facts)
+    outcome = e2e.CHECKS[name](facts)
     assert outcome.status is Status.PASS, outcome.reason
 
 
@@ -66,9 +66,9 @@ def test_empty_text_and_infinite_losses_fail(facts: Any) -> None:
     assert e2e.int1_4(lost).status is Status.ERROR
 
 
-def test_an_absent_model_blocks_after_the_import(absent: runner.Context) -> None:
+def test_an_absent_model_blocks_after_the_import(absent: context.Context) -> None:
     """The import is judged; the rest says what to download."""
-    finished = runner.run_session(SESSION, absent)
+    finished = session.run_session(SESSION, absent)
     assert [check.status for check in finished.checks] == [Status.PASS, *[Status.BLOCKED] * 3]
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from mcp_local import memory_tools, prompts, records
-from mlx_preflight.cli import app
+from mcp_local import history_tools, prompts
+from mlx_preflight.cli.app import app
 from mlx_preflight.criteria import inference, memory
+from mlx_preflight.history import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ def remembered(ac5: Any, ac6: Any, make_report: Callable[..., dict[str, Any]]) -
         group, facts = {"AC5": (inference, ac5), "AC6": (memory, ac6)}.get(
             row["id"][:3], (None, None)
         )
-        answer = getattr(group, row["id"].lower().replace(".", "_"), None)
+        answer = group.CHECKS.get(row["id"]) if group else None
         if answer is not None:
             row["measurements"] = [
                 {"name": item.name, "value": item.value} for item in answer(facts).measurements
@@ -40,11 +41,11 @@ def test_every_measurement_that_is_named_is_measured(remembered: Any) -> None:
     """README, documents, help texts and tools name no measurement that no check takes."""
     helps = [
         CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output
-        for command in (["history"], ["memory", "search"])
+        for command in (["history"], ["runs", "search"])
     ]
     sources = [
-        *(path.read_text() for path in (ROOT / "README.md", ROOT / "docs/mcp.md")),
-        *(Path(str(module.__file__)).read_text() for module in (memory_tools, prompts)),
+        *(path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))),
+        *(Path(str(module.__file__)).read_text() for module in (history_tools, prompts)),
         *helps,
     ]
     named = {a or b for text in sources for a, b in NAMED.findall(text)}
@@ -56,7 +57,7 @@ def test_every_measurement_that_is_named_is_measured(remembered: Any) -> None:
 
 def test_the_settings_of_a_run_are_known(remembered: Any) -> None:
     """What was trained with is measured by real checks under the names that the memory shows."""
-    assert records.settings_of(remembered) == {
+    assert records.run_settings(remembered) == {
         "batch_size": 1,
         "row_tokens": 64,
         "lora_layers": 4,

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from mlx_preflight import register, runner
-from mlx_preflight.model.location import EMBEDDED_FOLDER
-from mlx_preflight.result import CheckResult, Evidence, Status
+from mlx_preflight.core.result import CheckResult, Evidence, Status
+from mlx_preflight.models.catalog import EMBEDDED_FOLDER
+from mlx_preflight.plan import register
+from mlx_preflight.run import session as runner
+from mlx_preflight.run.context import Context
 
 pytestmark = pytest.mark.slow
 
@@ -38,14 +40,14 @@ def sharded(tmp_path: Path) -> Path:
     return folder
 
 
-def judge(session: str, context: runner.Context) -> dict[str, CheckResult]:
+def judge(session: str, context: Context) -> dict[str, CheckResult]:
     """Run a session and return its checks by id."""
     found, _ = register.find_session(session)
     return {check.id: check for check in runner.run_session(found, context).checks}
 
 
 def test_a_local_folder_goes_on_where_the_hub_is_needed_otherwise(
-    sharded: Path, context_for: Callable[..., runner.Context]
+    sharded: Path, context_for: Callable[..., Context]
 ) -> None:
     """Shards are read, verified and loaded, and the wrong size is told from the target's."""
     context = context_for(sharded, profile="qwen2.5-coder-7b", state="sharded")
@@ -61,7 +63,7 @@ def test_a_local_folder_goes_on_where_the_hub_is_needed_otherwise(
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_a_damaged_shard_stops_the_model(
-    sharded: Path, context_for: Callable[..., runner.Context], damage: str
+    sharded: Path, context_for: Callable[..., Context], damage: str
 ) -> None:
     """One shard that is gone or cut is named, and nothing is loaded."""
     shard = sharded / f"model-00002-of-{SHARDS:05}.safetensors"
@@ -76,14 +78,14 @@ def test_a_damaged_shard_stops_the_model(
 
 
 def test_without_the_weights_the_download_is_named(
-    context_for: Callable[..., runner.Context], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    context_for: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What needs the weights is BLOCKED with command, size and space; memory is simulated."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     context = context_for("Qwen/Qwen2.5-Coder-7B-Instruct", profile="qwen2.5-coder-7b")
     checks = judge("ac6-memory", context)
     assert checks["AC6.3"].status is Status.BLOCKED
-    assert "15.2 GB to download" in checks["AC6.3"].reason
+    assert "15.23 GB to download" in checks["AC6.3"].reason
     assert "free" in checks["AC6.3"].reason
     assert "mlx-preflight download Qwen/Qwen2.5-Coder-7B-Instruct" in checks["AC6.3"].remedy
     assert checks["AC6.7"].status is Status.PASS

@@ -1,1 +1,0 @@
-"""Know which packages are vulnerable, how badly, and as of when: OSV records, offline too."""

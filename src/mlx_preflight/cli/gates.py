@@ -1,0 +1,99 @@
+"""Commands around the gates: record a baseline, prove that each can fail, serve advisories."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlx_preflight.cli.options import (
+    JsonOption,
+    ProjectOption,
+    PythonOption,
+    group,
+    load_context,
+    print_json,
+    run_check,
+)
+from mlx_preflight.core.errors import AdvisoryError, UsageError
+from mlx_preflight.core.toml_table import suggest
+from mlx_preflight.plan import register
+
+baseline = group("Record the findings and tests that the gates compare with.")
+advisories = group("Serve advisories to audits without a network.")
+
+
+def attach(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(baseline, name="baseline")
+    app.add_typer(advisories, name="advisories")
+    app.command("selftest", epilog="Example:  mlx-preflight selftest --json")(selftest)
+
+
+@baseline.command(
+    epilog="Examples:  mlx-preflight baseline record lint  ·  "
+    "mlx-preflight baseline record types --accept-new --reason 'typed in June'"
+)
+def record(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="lint, types or tests.")],
+    project: ProjectOption = Path(),
+    accept_new: Annotated[
+        bool, typer.Option("--accept-new", help="Accept more than is recorded; needs --reason.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why more is accepted.")] = "",
+    python: PythonOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write .baselines/KIND.json; growing beyond an existing one needs a reason."""
+    from mlx_preflight.gates.baselines import recording
+
+    if kind not in recording.GATES:
+        raise UsageError(f"unknown baseline {kind!r}{suggest(kind, recording.GATES)}")
+    # What mypy and pytest find depends on what is installed: the gate's own venv, if it is there.
+    venv = project.resolve() / ".nox" / recording.GATES[kind] / "bin" / "python"
+    context = load_context(project, python=python or (venv if venv.exists() else None))
+    done = recording.record(kind, context, accept_new=accept_new, reason=reason)
+    if as_json:
+        print_json(dataclasses.asdict(done))
+    else:
+        typer.echo(f"{done.path}: {done.total} recorded, {done.added} new, {done.removed} gone")
+
+
+def selftest(
+    project: ProjectOption = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Plant one fault per gate in a sample, and see that exactly its gate turns red.
+
+    It runs the tools of this venv; `nox -s selftest` makes a venv that has them all.
+    """
+    run_check(register.SELFTEST, load_context(project), as_json=as_json)
+
+
+@advisories.command(epilog="Example:  mlx-preflight advisories serve osv-pypi.zip --port 8642")
+def serve(
+    database: Annotated[Path, typer.Argument(help="Zip or folder of OSV JSON documents.")],
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: a free one.")] = 0,
+) -> None:
+    """Answer OSV queries on loopback from a zip or a folder, until Ctrl-C.
+
+    pip-audit takes the address as `-s osv --osv-url`, a project's table as `audit-url`.
+    """
+    from mlx_preflight.gates.advisories.database import Database
+    from mlx_preflight.gates.advisories.server import Server
+
+    found = Database.open(database)
+    try:
+        server = Server(found, port)
+    except OSError as error:
+        raise AdvisoryError(f"port {port}: {error}", hint="take another --port") from error
+    typer.echo(f"serving on {server.url}")
+    typer.echo(f"{database}: {found.age}; Ctrl-C stops it")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+    finally:
+        server.server_close()

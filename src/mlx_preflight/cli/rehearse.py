@@ -1,0 +1,135 @@
+"""The command that trains slices of a model, to see whether and how fast a step works here."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlx_preflight.cli.options import BudgetOption, JsonOption, expanded, load_context, print_json
+from mlx_preflight.cli.options import note as show_note
+from mlx_preflight.core.errors import ExitCode, UsageError
+from mlx_preflight.core.units import GIGA, format_number, format_seconds
+from mlx_preflight.memory.options import LoraOptions
+from mlx_preflight.plan import register
+from mlx_preflight.plan.options import RunOptions, TrainingRequest, flag_of
+
+YAML = (".yaml", ".yml")
+
+
+def attach(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command(
+        epilog="Examples:  mlx-preflight rehearse lora_config.yaml  ·  "
+        "mlx-preflight rehearse qwen2.5-coder-7b --batch-size 1 --max-seq-length 1024"
+    )(expanded(rehearse))
+
+
+def rehearse(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Argument(help="YAML of mlx_lm.lora, or a model as for `estimate`.")
+    ],
+    options: LoraOptions,
+    budget_gb: BudgetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train slices of a model for up to a minute: does a step work here, and what does it take?
+
+    The slices have the real widths, vocabulary and formats, few blocks and random weights; the
+    model itself need not be there. Of a YAML, the widths are those of its batches, and the hours
+    of the whole run follow. The exit code is 1 where a step fails or the peak is over the budget.
+    """
+    budget = None if budget_gb is None else int(budget_gb * GIGA)
+    if not target.endswith(YAML):
+        raise typer.Exit(_model(target, options, budget, as_json=as_json))
+    if given := _given(context):
+        raise UsageError(
+            f"{', '.join(given)}: not with a YAML, which has its own settings",
+            hint="change the YAML, or name a model",
+        )
+    raise typer.Exit(_config(target, budget_gb, budget, as_json=as_json))
+
+
+def _given(context: typer.Context) -> list[str]:
+    """Return the flags of the run's settings that were typed."""
+    names = [field.name for field in dataclasses.fields(LoraOptions)]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    return [flag_of(name) for name, one in sources.items() if one and one.name == "COMMANDLINE"]
+
+
+def _config(target: str, budget_gb: float | None, budget: int | None, *, as_json: bool) -> int:
+    from mlx_preflight.report import screen
+    from mlx_preflight.run.session import run_session
+
+    judged = load_context(Path(), RunOptions(budget_gb=budget_gb), needs_table=False)
+    request = TrainingRequest(("--config", target), budget)
+    judged = dataclasses.replace(judged, training=request)
+    wanted = (register.RUN6_REHEARSAL, register.RUN7_DURATION)
+    results = [run_session(register.find_session(name)[0], judged) for name in wanted]
+    if as_json:
+        print_json([result.to_json() for result in results])
+    else:
+        for result in results:
+            screen.show_session(result)
+    return max(result.status.exit_code for result in results)
+
+
+def _model(target: str, options: LoraOptions, budget: int | None, *, as_json: bool) -> int:
+    from mlx_preflight.memory import api, calibration
+    from mlx_preflight.memory.predict import predict
+    from mlx_preflight.training import budget as budgets
+    from mlx_preflight.training import rehearsal, slice_runs, timing
+
+    source, settings = api.read(target, options)
+    if settings.backend != calibration.backend():
+        raise UsageError(
+            f"--backend {settings.backend}: this machine computes on {calibration.backend()}",
+            hint="rehearse on the machine that trains",
+        )
+    most = settings.max_seq_length
+    widths = sorted({max(most // 4, 2), max(most // 2, 2), most})
+    judged = load_context(Path(), RunOptions(), needs_table=False)
+    judged = dataclasses.replace(judged, training=TrainingRequest((), budget))
+    limit = budgets.read_budget(judged).budget_bytes
+    found = slice_runs.rehearse(
+        source.config, settings, widths, [most], budget_bytes=limit, note=show_note
+    )
+    times = timing.of_rehearsal(found)
+    predicted = predict(source.config, settings)
+    peak = rehearsal.corrected(found, predicted)
+    document: dict[str, Any] = {
+        "model": source.name,
+        "slices": [dataclasses.asdict(one) for one in found.slices],
+        "step_s": dict(zip(map(str, times.train.widths), times.train.seconds, strict=True)),
+        "validation_batch_s": float(times.validation.at(most)),
+        "spread": times.spread,
+        "measured_by_predicted": peak.ratio,
+        "peak_bytes": peak.peak_bytes,
+        "peak_low_bytes": peak.low_bytes,
+        "peak_high_bytes": peak.high_bytes,
+        "budget_bytes": limit,
+        "evidence": "simulated",
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _show(document, found.describe())
+    return ExitCode.of(peak.high_bytes <= limit)
+
+
+def _show(document: dict[str, Any], trained: str) -> None:
+    from mlx_preflight.core.units import format_bytes, format_interval, format_percent
+
+    typer.echo(f"a step works here: {trained}")
+    for width, seconds in document["step_s"].items():
+        rate = format_number(int(width) / seconds)
+        typer.echo(f"  {width:>6} tokens  {format_seconds(seconds)} a step, {rate} tokens/s a row")
+    spread = format_percent(100 * document["spread"])
+    interval = format_interval(document["peak_low_bytes"], document["peak_high_bytes"])
+    peak = format_bytes(document["peak_bytes"])
+    typer.echo(f"spread {spread}; the whole run peaks at {peak} ({interval}), corrected by slices")
+    if document["peak_high_bytes"] > document["budget_bytes"]:
+        typer.echo(f"that is over the budget of {format_bytes(document['budget_bytes'])}")

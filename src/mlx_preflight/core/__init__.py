@@ -1,0 +1,1 @@
+"""Building blocks: errors, results, text, units, paths. Standard library only."""

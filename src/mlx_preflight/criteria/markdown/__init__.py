@@ -1,0 +1,1 @@
+"""Markdown documents: parsed, and judged for structure and text."""

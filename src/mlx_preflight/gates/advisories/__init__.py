@@ -1,0 +1,1 @@
+"""Known vulnerabilities: which packages, how severe, as of when."""

@@ -1,0 +1,1 @@
+"""Recorded baselines: accepted findings, and the comparison with them."""

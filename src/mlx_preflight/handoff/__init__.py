@@ -1,0 +1,1 @@
+"""Files that hand a run's findings to people and agents."""

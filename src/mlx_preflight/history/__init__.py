@@ -1,0 +1,1 @@
+"""History of runs: log, filters, search index and trends."""

@@ -1,1 +1,0 @@
-"""Integration, regression and benchmark rows."""

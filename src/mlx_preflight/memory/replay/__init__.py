@@ -1,0 +1,1 @@
+"""A simulator of MLX's allocator: the peak of a traced graph."""

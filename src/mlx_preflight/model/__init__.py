@@ -1,1 +1,0 @@
-"""Judge a model checkpoint before and while it is loaded."""

@@ -1,0 +1,114 @@
+"""The config of a model that is to be estimated: built in, a file, a folder or the hub.
+
+Only config.json is read. Nothing of a repository is run, and weights are never fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+
+from mlx_preflight.core.errors import BlockedError, CheckpointError, UsageError
+from mlx_preflight.core.toml_table import suggest
+from mlx_preflight.models import catalog, files, hub, hub_cache
+from mlx_preflight.models.catalog import EMBEDDED_FOLDER
+from mlx_preflight.plan.profiles import EMBEDDED
+
+WEIGHTS = "model*.safetensors"
+"""What mlx_lm loads (mlx_lm/utils.py 0.32); adapters and other forms may be beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model's config and its origin.
+
+    Attributes:
+        name: As asked; the hub id of a built-in model.
+        config: Its config.json.
+        folder: Folder with its weights; None when there are none here.
+        download_bytes: Size of the published checkpoint; None when unknown.
+        origin: Where the config was read.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    folder: Path | None
+    download_bytes: int | None
+    origin: str
+
+    @property
+    def place(self) -> str:
+        """Return what a trainer is given: the folder with the weights, or the hub id.
+
+        Raises:
+            UsageError: Only a config is here, or a revision, which no trainer's file can name.
+        """
+        if self.folder is not None:
+            return str(self.folder.resolve())
+        if Path(self.name).expanduser().exists():
+            raise UsageError(f"{self.name}: no weights to train", hint="name the folder with them")
+        if "@" in self.name:
+            raise UsageError(
+                f"{self.name}: a training file cannot name a revision",
+                hint=f"`mlx-preflight download {self.name}`, then name its folder",
+            )
+        return self.name
+
+
+def find(model: str) -> Source:
+    """Return the config of a model.
+
+    Args:
+        model: A built-in name, `embedded`, a config.json, a folder, or a hub id.
+
+    Raises:
+        UsageError: Nothing of that name; the message suggests the nearest built-in one.
+        CheckpointError: A file that cannot be read as a config.
+        BlockedError: The hub did not answer.
+    """
+    built_in = catalog.find(model)
+    if built_in is not None:
+        origin = f"built in: {built_in.source}"
+        return Source(built_in.repository, built_in.config, None, built_in.download_bytes, origin)
+    path = EMBEDDED_FOLDER if model == EMBEDDED else Path(model).expanduser()
+    if path.is_file() or path.is_dir():
+        file = path / "config.json" if path.is_dir() else path
+        config = files.read_object(file, files.MAX_CONFIG_BYTES)
+        weights = list(file.parent.glob(WEIGHTS))
+        size = sum(item.stat().st_size for item in weights) or None
+        return Source(model, config, file.parent if weights else None, size, str(file))
+    if not hub_cache.is_hub_id(model):
+        near = suggest(model, [item.name for item in catalog.models()])
+        raise UsageError(f"model {model!r}: no such file or folder, no hub id, not built in{near}")
+    return _from_hub(model)
+
+
+def _from_hub(model: str) -> Source:
+    repository, revision = hub_cache.split(model)
+    try:
+        path = Path(huggingface_hub.hf_hub_download(repository, "config.json", revision=revision))
+    except huggingface_hub.errors.HFValidationError as error:
+        raise UsageError(f"model {model!r}: {error}") from error
+    except Exception as error:  # the client's errors have no common base
+        reason = hub.refused(repository, revision, error)
+        names = ", ".join(item.name for item in catalog.models())
+        raise BlockedError(
+            str(reason), hint=f"{reason.hint}; or name a local config.json, or one of {names}"
+        ) from error
+    config = files.read_object(path, files.MAX_CONFIG_BYTES)
+    size = _weights_on_the_hub(repository, revision)
+    return Source(model, config, None, size, f"config.json of {model} on the hub")
+
+
+def _weights_on_the_hub(repository: str, revision: str) -> int | None:
+    """Return the bytes of a repository's weights; None where the hub does not say."""
+    try:
+        _, listed = hub.listing(repository, revision, api=huggingface_hub.HfApi())
+    except (BlockedError, CheckpointError):
+        return None
+    return sum(item.size for item in listed if fnmatch(item.name, WEIGHTS))

@@ -1,0 +1,93 @@
+"""Comparison of the parts of a checkpoint with each other; it names everything that is wrong."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_preflight.core.errors import CheckpointError
+from mlx_preflight.models import checkpoint
+from mlx_preflight.models.checkpoint import Checkpoint, ValueCheck
+
+SHOWN = 5
+"""Problems that a reason names; a wrong config disagrees with every tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """Findings of the checks of one checkpoint.
+
+    Attributes:
+        problems: What is wrong, in the reader's words; none where all agrees.
+        notes: What could not be compared, and why.
+        values: Numbers that were scanned.
+    """
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    values: ValueCheck
+
+    def summary(self) -> str:
+        """Return the first problems, and how many more there are."""
+        shown = [item.rstrip(".") for item in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            shown.append(f"and {len(self.problems) - SHOWN} more")
+        return "; ".join(shown)
+
+    def raise_if_invalid(self, cp: Checkpoint) -> None:
+        """Raise CheckpointError unless nothing is wrong."""
+        if self.problems:
+            raise CheckpointError(
+                f"{cp.folder}: {self.summary()}",
+                hint="download the checkpoint again, all of it from one repository and revision",
+            )
+
+
+def load_checkpoint_report(path: str | os.PathLike[str], *, chat: bool = True) -> ValidationReport:
+    """Validate a checkpoint folder statically; nothing of it is loaded or executed.
+
+    Args:
+        path: The folder with config, weights and tokenizer.
+        chat: Whether it must have a chat template; a base model answers without one.
+
+    Returns:
+        What is wrong, and what could not be compared.
+
+    Raises:
+        CheckpointError: A part is absent, damaged, or must not be loaded.
+    """
+    return validate(checkpoint.inspect(Path(path)), chat=chat)
+
+
+def validate(cp: Checkpoint, *, chat: bool = True, scan: bool = True) -> ValidationReport:
+    """Check shapes, types, vocabulary, values, index and chat template of a checkpoint.
+
+    Args:
+        cp: A checkpoint from `checkpoint.inspect`.
+        chat: Whether it must have a chat template; a base model answers without one.
+        scan: Whether every weight is read once, for NaN; a note says where it is not.
+
+    Raises:
+        CheckpointError: A file cannot be read.
+    """
+    shapes = checkpoint.check_shapes(cp)
+    values = checkpoint.check_values(cp) if scan else ValueCheck(0, 0, {}, ())
+    vocabulary = checkpoint.check_vocabulary(cp)
+    notes = [line for line in vocabulary if line.startswith("Not checked")]
+    problems = [*shapes.problems, *checkpoint.check_dtypes(cp)]
+    problems += [line for line in vocabulary if line not in notes]
+    if not shapes.checked:
+        notes.append(f"shapes were compared by loading only: {shapes.reason}")
+    problems += [
+        f"{name}: {bad} values are NaN or infinite" for name, bad in values.nonfinite.items()
+    ]
+    problems += [f"{name}: every value is zero" for name in values.all_zero]
+    problems += [f"{name}: not named by the index, yet loaded" for name in cp.unreferenced]
+    if chat and not cp.has_chat_template:
+        problems.append("there is no chat template")
+    if not scan:
+        notes.append("values were not scanned for NaN")
+    elif not values.tensors:
+        problems.append("no float tensor was found to scan")
+    return ValidationReport(tuple(problems), tuple(notes), values)

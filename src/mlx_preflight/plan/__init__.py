@@ -1,0 +1,1 @@
+"""The plan of a run: sessions, checks, profiles and a project's settings."""

@@ -1,0 +1,1 @@
+"""Child processes that load, ask and train a model, and what starts them."""

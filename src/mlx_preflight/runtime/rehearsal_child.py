@@ -1,0 +1,181 @@
+"""Child that trains a slice of a model with mlx_lm's trainer: `python -m … JOB ANSWER`.
+
+The weights are random numbers of the real shapes and formats, the rows are made up, the
+widths are those of the real batches. What is learned is nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+from mlx_lm.tuner import trainer
+
+from mlx_preflight.core.child_main import run_job
+from mlx_preflight.memory import architecture, slices
+from mlx_preflight.memory.measure_child import guard
+from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.trainer import NEVER, TrainingSteps, reset_peak
+
+LEAST = 3
+"""Steps of a width beside the first one, whatever they take."""
+
+MOST = 20
+"""Steps of a width at most: more of them hardly narrow the mean."""
+
+EVALUATIONS = 3
+"""Validation batches of a width; the first one, which warms up, is not counted."""
+
+SAVED = "adapters.safetensors"
+
+
+class Batches:
+    """Batches of chosen widths, as the trainer's `iterate_batches`.
+
+    A width stays until it has taken its share of the time, and `LEAST` steps.
+    """
+
+    def __init__(
+        self, widths: list[int], settings: Settings, vocabulary: int, share_s: float
+    ) -> None:
+        """Prepare; nothing is made yet.
+
+        Args:
+            widths: Tokens per row, padded, in the order in which they are trained.
+            settings: Batch size and accumulation.
+            vocabulary: Tokens are below it.
+            share_s: Seconds that a width may take.
+        """
+        self.widths = widths
+        self.settings = settings
+        self.vocabulary = vocabulary
+        self.share_s = share_s
+        self.trained: list[int] = []
+
+    def __call__(self, *_: Any, **__: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield batches; `trained` has the width of each."""
+        cycle = self.settings.grad_accumulation_steps
+        for width in self.widths:
+            mx.reset_peak_memory()
+            begin = time.perf_counter()
+            for number in range(1 + cycle * MOST):
+                late = time.perf_counter() - begin > self.share_s
+                if late and number > max(LEAST, cycle) and (number - 1) % cycle == 0:
+                    break
+                self.trained.append(width)
+                yield self.batch(width)
+
+    def batch(self, width: int) -> tuple[Any, Any]:
+        """Return tokens, (rows, width), and the trained span of each row, (rows, 2)."""
+        rows = self.settings.batch_size
+        drawn = np.random.default_rng(width).integers(0, self.vocabulary, (rows, width))
+        return mx.array(drawn.astype(np.int32)), mx.array([[0, width - 1]] * rows)
+
+
+def rehearse(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Train and validate a slice, and return time and memory of every width.
+
+    Args:
+        job: `config` (JSON text), `settings`, `widths`, `validation` (widths), `seconds` (that
+            the steps may take), `memory_limit_bytes` and `seed`.
+
+    Returns:
+        `widths` and `validation`: width → seconds of each step, the first one first, and peak
+        in bytes; `save_s` and `adapter_bytes` of one save.
+    """
+    guard(int(job["memory_limit_bytes"]))
+    settings = Settings.from_json(job["settings"])
+    if settings.backend == "cpu":
+        mx.set_default_device(mx.cpu)
+    mx.random.seed(job["seed"])
+    model = architecture.build(json.loads(job["config"]), settings)
+    slices.draw(model)
+    vocabulary = architecture.vocabulary(model)
+    architecture.adapt(model, settings)
+    mx.eval(model.parameters())
+    share_s = job["seconds"] / max(len(job["widths"]) + len(job["validation"]), 1)
+    batches = Batches(job["widths"], settings, vocabulary, share_s)
+    steps = _train(model, settings, batches)
+    save_s, written = _save(model)
+    return {
+        "widths": _by_width(batches.trained, steps),
+        "validation": {str(w): _evaluate(model, batches, w) for w in job["validation"]},
+        "save_s": save_s,
+        "adapter_bytes": written,
+    }
+
+
+def _train(model: Any, settings: Settings, batches: Batches) -> TrainingSteps:
+    optimizer = architecture.optimizer(model, settings, initialised=False)
+    recorder = TrainingSteps(reset_peak())
+    trainer.train(
+        model=model,
+        optimizer=optimizer,
+        train_dataset=[],
+        args=trainer.TrainingArgs(
+            batch_size=settings.batch_size,
+            iters=NEVER,
+            steps_per_report=1,
+            steps_per_eval=NEVER,
+            steps_per_save=NEVER,
+            max_seq_length=max(batches.widths),
+            grad_checkpoint=settings.grad_checkpoint,
+            grad_accumulation_steps=settings.grad_accumulation_steps,
+            adapter_file=SAVED,
+        ),
+        iterate_batches=batches,
+        training_callback=recorder,
+    )
+    return recorder
+
+
+def _by_width(trained: list[int], steps: TrainingSteps) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for width, seconds, peak in zip(trained, steps.step_s, steps.peak_bytes, strict=True):
+        one = found.setdefault(str(width), {"seconds": [], "peak_bytes": 0})
+        one["seconds"].append(seconds)
+        one["peak_bytes"] = peak
+    return found
+
+
+def _evaluate(model: Any, batches: Batches, width: int) -> dict[str, Any]:
+    """Return time and peak of validation batches of a width."""
+    seconds: list[float] = []
+    reset_peak()
+
+    def some(*_: Any, **__: Any) -> Iterator[tuple[Any, Any]]:
+        for _number in range(EVALUATIONS):
+            begin = time.perf_counter()
+            yield batches.batch(width)
+            seconds.append(time.perf_counter() - begin)
+
+    trainer.evaluate(
+        model,
+        [],
+        batches.settings.batch_size,
+        -1,
+        max_seq_length=width,
+        iterate_batches=some,
+    )
+    return {"seconds": seconds, "peak_bytes": mx.get_peak_memory()}
+
+
+def _save(model: Any) -> tuple[float, int]:
+    """Return what saving the adapters takes, in seconds and bytes."""
+    weights = dict(tree_flatten(model.trainable_parameters()))
+    mx.eval(weights)
+    begin = time.perf_counter()
+    mx.save_safetensors(SAVED, weights)
+    seconds = time.perf_counter() - begin
+    return seconds, Path(SAVED).stat().st_size
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(rehearse, sys.argv[1:]))

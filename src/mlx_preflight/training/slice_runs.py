@@ -1,0 +1,261 @@
+"""Rehearsal of a training run: which slices are trained, and what they say of the whole run.
+
+It imports mlx; `rehearsal` judges what it returns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlx_preflight.core import child, environment
+from mlx_preflight.core.errors import BlockedError, ChildTimeoutError, WorkerError
+from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.units import format_bytes, format_duration
+from mlx_preflight.memory import predict as predicting
+from mlx_preflight.memory import slices
+from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.slices import Slice
+
+PLAN_S = 60.0
+"""Seconds that a rehearsal takes at most, by its own plan."""
+
+WIDTHS = 3
+"""Widths that are measured: the narrowest, a middle one, the widest."""
+
+SIZES = (24, 16, 12, 8, 6, 4, 3, 2, 1)
+"""Blocks of the largest slice, tried in turn: the larger, the less is multiplied."""
+
+STEPS = 4
+"""Steps that a width takes at least."""
+
+LEAST_APART = 2
+"""Blocks that the largest slice has at least where time is short."""
+
+MOST_SCOUTED = 6
+"""Blocks with which every model of mlx_lm can be built."""
+
+START_S = 4.0
+"""Seconds that a child takes to start and to draw its weights, roughly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What the slices of a run took.
+
+    Attributes:
+        slices: The slices.
+        answers: What the child of each measured (`runtime.rehearsal_child`).
+        predicted_bytes: Predicted peak of each at the widest width.
+        settings: The whole run, at its widest width.
+        seconds: What all of it took.
+    """
+
+    slices: tuple[Slice, ...]
+    answers: tuple[Mapping[str, Any], ...]
+    predicted_bytes: tuple[int, ...]
+    settings: Settings
+    seconds: float
+
+    @property
+    def parts(self) -> list[tuple[float, Mapping[str, Any]]]:
+        """Return weight and answer of each slice."""
+        return [(one.weight, answer) for one, answer in zip(self.slices, self.answers, strict=True)]
+
+    @property
+    def measured_bytes(self) -> tuple[int, ...]:
+        """Return the peak of each slice at the widest width."""
+        width = str(self.settings.max_seq_length)
+        return tuple(int(answer["widths"][width]["peak_bytes"]) for answer in self.answers)
+
+    @property
+    def memory_ratios(self) -> tuple[float, ...]:
+        """Return measured by predicted peak of each slice."""
+        pairs = zip(self.measured_bytes, self.predicted_bytes, strict=True)
+        return tuple(measured / predicted for measured, predicted in pairs)
+
+    def describe(self) -> str:
+        """Return what was trained, in words."""
+        models = ", ".join(f"{one.blocks} ({one.adapted} adapted)" for one in self.slices)
+        widths = ", ".join(sorted(self.answers[0]["widths"], key=int))
+        return f"slices of {models} blocks at {widths} tokens, in {format_duration(self.seconds)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Rehearsal:
+        """Return what `to_json` wrote."""
+        return cls(
+            tuple(Slice(**one) for one in document["slices"]),
+            tuple(document["answers"]),
+            tuple(document["predicted_bytes"]),
+            Settings.from_json(document["settings"]),
+            float(document["seconds"]),
+        )
+
+
+def key(config: Mapping[str, Any], settings: Settings) -> str:
+    """Return the digest of everything that a rehearsal depends on, this machine included."""
+    packages = {name: version(name) for name in ("mlx", "mlx-lm")}
+    machine = environment.capture()["processor"]
+    parts = [dict(config), dataclasses.asdict(settings), packages, machine]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def find(folder: Path, config: Mapping[str, Any], settings: Settings) -> Rehearsal | None:
+    """Return a kept rehearsal of the same run on this machine; None without one."""
+    path = folder / f"{key(config, settings)}.json"
+    return Rehearsal.from_json(read_json(path)) if path.is_file() else None
+
+
+def chosen_widths(widths: Sequence[int]) -> list[int]:
+    """Return the narrowest, a middle and the widest width of a run's batches."""
+    found = sorted(set(widths))
+    if len(found) <= WIDTHS:
+        return found
+    middle = (found[0] + found[-1]) / 2
+    return [found[0], min(found[1:-1], key=lambda width: abs(width - middle)), found[-1]]
+
+
+def rehearse(
+    config: Mapping[str, Any],
+    settings: Settings,
+    widths: Sequence[int],
+    validation: Sequence[int],
+    *,
+    budget_bytes: int,
+    note: Callable[[str], None],
+    folder: Path | None = None,
+    plan_s: float = PLAN_S,
+) -> Rehearsal:
+    """Train slices of a model in fresh children, one after the other.
+
+    Args:
+        config: The model's config.json; its weights may be absent.
+        settings: The run; `max_seq_length` is replaced by the widest width.
+        widths: Tokens per row of the training batches.
+        validation: Those of the validation batches.
+        budget_bytes: Memory that a child may take.
+        note: Told what runs.
+        folder: Where the rehearsal is kept; None keeps none.
+        plan_s: Seconds that it may take.
+
+    Raises:
+        BlockedError: Not even the smallest slice fits, or ends in time.
+        WorkerError: A step fails; the message is the exception's.
+        ChildError: A child was killed.
+    """
+    started = time.perf_counter()
+    run = dataclasses.replace(settings, max_seq_length=max(widths))
+    trained, checked = chosen_widths(widths), chosen_widths(validation)[-2:]
+    scout_s = _scout(config, run, trained[0], budget_bytes, plan_s, note)
+    chosen, predicted = _plan(config, run, trained, scout_s, budget_bytes, plan_s)
+    share = max(plan_s - (time.perf_counter() - started) - START_S * len(chosen), 3.0)
+    answers = []
+    for number, one in enumerate(chosen, 1):
+        note(
+            f"rehearsal {number} of {len(chosen)}: {one.blocks} blocks, {one.adapted} adapted, "
+            f"at {', '.join(map(str, trained))} tokens"
+        )
+        job = {"widths": trained, "validation": checked, "seconds": share / len(chosen)}
+        answers.append(_train(config, run, one, job, budget_bytes, 5 * plan_s))
+    found = Rehearsal(
+        chosen, tuple(answers), predicted, run, round(time.perf_counter() - started, 2)
+    )
+    if folder is not None:
+        write_json(folder / f"{key(config, run)}.json", found.to_json())
+    return found
+
+
+def _scout(
+    config: Mapping[str, Any],
+    run: Settings,
+    width: int,
+    budget_bytes: int,
+    plan_s: float,
+    note: Callable[[str], None],
+) -> float:
+    """Return the seconds of a step of the smallest slice at the narrowest width."""
+    note(f"rehearsal: one block at {width} tokens")
+    job = {"widths": [width], "validation": [], "seconds": 0.0}
+    sizes = [size for size in (1, 2, MOST_SCOUTED) if size <= slices.blocks_of(config)]
+    for blocks in sizes:
+        try:
+            answer = _train(config, run, Slice(blocks, 1), job, budget_bytes, plan_s)
+        except ChildTimeoutError as error:
+            raise BlockedError(
+                f"a few steps of {blocks} block take over {plan_s:.0f} s on this machine",
+                hint="rehearse on the machine that trains, or rely on the prediction",
+            ) from error
+        except WorkerError:
+            # Some models need several blocks; what no size can do is the step itself.
+            if blocks == sizes[-1]:
+                raise
+            continue
+        return float(np.mean(answer["widths"][str(width)]["seconds"][1:]))
+    raise BlockedError("the model has no blocks")
+
+
+def _plan(
+    config: Mapping[str, Any],
+    run: Settings,
+    widths: Sequence[int],
+    scout_s: float,
+    budget_bytes: int,
+    plan_s: float,
+) -> tuple[tuple[Slice, ...], tuple[int, ...]]:
+    """Return the largest slices that fit memory and time, and their predicted peaks."""
+    reason = ""
+    for most in SIZES:
+        try:
+            chosen = slices.choose(config, run, most)
+        except ValueError as error:
+            reason = reason or str(error)
+            break  # smaller ones hold fewer kinds
+        # A step grows at least with its tokens; a block costs at most what the scout did.
+        cost = sum(scout_s * one.blocks * width / widths[0] for one in chosen for width in widths)
+        if STEPS * cost > plan_s and most > LEAST_APART:
+            continue
+        peaks = [predicting.predict(one.config(config), one.settings(run)) for one in chosen]
+        if max(peak.peak_high_bytes for peak in peaks) <= budget_bytes:
+            return chosen, tuple(peak.peak_bytes for peak in peaks)
+        reason = f"slices of {most} blocks do not fit into {format_bytes(budget_bytes)}"
+    raise BlockedError(
+        f"nothing can be rehearsed: {reason}",
+        hint="close other programs; what is predicted stays as it is",
+    )
+
+
+def _train(
+    config: Mapping[str, Any],
+    run: Settings,
+    one: Slice,
+    job: Mapping[str, Any],
+    budget_bytes: int,
+    timeout_s: float,
+) -> Mapping[str, Any]:
+    settings = one.settings(run)
+    found: Mapping[str, Any] = child.call(
+        "mlx_preflight.runtime.rehearsal_child",
+        {
+            **job,
+            "config": json.dumps(one.config(config)),
+            "settings": dataclasses.asdict(settings),
+            "memory_limit_bytes": budget_bytes,
+            "seed": 0,
+        },
+        timeout_s=timeout_s,
+        label=f"rehearsing {config.get('model_type')}",
+    ).value
+    return found

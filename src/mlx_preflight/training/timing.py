@@ -1,0 +1,181 @@
+"""What a step of a run takes: from a rehearsal, this machine's calibration, a table, or a probe.
+
+It imports mlx; `duration` judges what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlx_preflight.core import environment
+from mlx_preflight.core.errors import UsageError
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.memory import calibration
+from mlx_preflight.memory.predict import Prediction
+from mlx_preflight.memory.replay.costs import Costs
+from mlx_preflight.memory.settings import Settings
+from mlx_preflight.models import source
+from mlx_preflight.run.context import Context
+from mlx_preflight.training import calibration_file, chips, peaks, slice_runs, speed, step_times
+from mlx_preflight.training.batches import Batches
+from mlx_preflight.training.calibration_file import Calibration
+from mlx_preflight.training.slice_runs import Rehearsal
+from mlx_preflight.training.step_times import Curve, StepTimes
+from mlx_preflight.training.training_run import TrainingRun
+
+REHEARSED = 0.35
+"""Share by which a time from slices may be off beside their spread: the one whole run that was
+compared on an idle machine was 34 % off (embedded model, CPU, mlx-lm 0.32.2, 2026-11-28)."""
+
+CALIBRATED = 0.4
+"""Share by which a time from this machine's calibration may be off."""
+
+SAVED_S = 0.05
+"""Seconds of a save where none was measured; a file of adapters has few hundred MB at most."""
+
+COMPILED = 1.0
+"""Steps' worth of seconds that the first step of a width takes more, where not measured."""
+
+
+def find(context: Context, run: TrainingRun, batches: Batches, *, probe: bool = True) -> StepTimes:
+    """Return what the batches of a run take, from the best source that there is.
+
+    Args:
+        context: Context of the run, whose folder keeps rehearsals.
+        run: The run.
+        batches: Its batches.
+        probe: Whether this machine's speed may be measured where nothing is kept.
+
+    Raises:
+        PreflightError: A step cannot be traced, or the machine's speed is not known.
+    """
+    config = source.find(run.model).config
+    most = max(batches.widths)
+    settings = peaks.settings_of(run, most)
+    kept = slice_runs.find(Workspace(context.state).cache / "rehearsals", config, settings)
+    if kept is not None:
+        return of_rehearsal(kept)
+    prediction = peaks.training_peak(run, batches).prediction
+    return of_prediction(prediction, most, note=context.note, probe=probe)
+
+
+def of_prediction(
+    prediction: Prediction,
+    most: int,
+    *,
+    chip: str = "",
+    note: Callable[[str], None] = lambda _: None,
+    probe: bool = True,
+) -> StepTimes:
+    """Return times from what a predicted step computes, and the speed of a chip.
+
+    Args:
+        prediction: Of a training step.
+        most: Widest batch of the run, tokens per row.
+        chip: Name of a chip of the table; empty for this machine.
+        note: Told what is measured.
+        probe: Whether this machine may be measured now.
+
+    Raises:
+        UsageError: The chip is unknown, nothing may be measured, or the backend is another one.
+        ChildError: This machine's speed cannot be measured.
+    """
+    settings = prediction.settings
+    if not chip and (own := _calibrated(settings)) is not None:
+        return estimated(
+            prediction,
+            most,
+            lambda costs: own.speed.seconds(costs, settings.dtype, settings.bits),
+            CALIBRATED,
+            own.describe(),
+        )
+    processor = chip or str(environment.capture()["processor"])
+    known = chips.find(processor)
+    if known is not None and settings.backend != "cpu":
+        return estimated(
+            prediction,
+            most,
+            lambda costs: chips.seconds(known, costs),
+            chips.ERROR,
+            f"the table of chips ({processor}); a rehearsal measures it",
+        )
+    if chip or not probe or settings.backend != calibration.backend():
+        raise UsageError(
+            f"no speed is known of {chip or settings.backend}",
+            hint=f"name a chip with --chip: {', '.join(chips.CHIPS)}",
+        )
+    note("measuring this machine's speed")
+    plain, packed = (settings.dtype, None), (settings.dtype, settings.bits)
+    kinds = (plain, packed) if settings.bits else (plain,)
+    found = speed.measure(settings.backend, kinds, group_size=settings.group_size)
+    return estimated(
+        prediction,
+        most,
+        lambda costs: found.seconds(costs, settings.dtype, settings.bits),
+        speed.ERROR,
+        "products measured here now; a rehearsal measures steps",
+    )
+
+
+def _calibrated(settings: Settings) -> Calibration | None:
+    """Return this machine's calibration where it holds the products of a run.
+
+    Raises:
+        ResultError: The file is damaged.
+    """
+    found = calibration_file.find(settings.backend)
+    kinds = {f"{settings.dtype}/0", f"{settings.dtype}/{settings.bits or 0}"}
+    return found if found is not None and kinds <= found.speed.products.keys() else None
+
+
+def of_rehearsal(found: Rehearsal) -> StepTimes:
+    """Return the whole run's times from those of its slices."""
+    train, first, spread = step_times.combine(found.parts, "widths")
+    half = Curve(train.widths, tuple(seconds / 2 for seconds in train.seconds))
+    checked = half
+    if any(answer["validation"] for answer in found.answers):
+        checked, _, _ = step_times.combine(found.parts, "validation")
+    saves = [(weight, answer["save_s"]) for weight, answer in found.parts]
+    return StepTimes(
+        train=train,
+        first=first,
+        validation=checked,
+        save_s=max(sum(weight * seconds for weight, seconds in saves), 0.0),
+        error=REHEARSED + 2 * spread,
+        spread=spread,
+        source=f"a rehearsal: {found.describe()}",
+    )
+
+
+def estimated(
+    prediction: Prediction,
+    most: int,
+    seconds: Callable[[Costs], float],
+    error: float,
+    where: str,
+) -> StepTimes:
+    """Return times from the arithmetic of the traced step.
+
+    Args:
+        prediction: Of a training step.
+        most: Widest batch of the run, tokens per row.
+        seconds: What work takes.
+        error: Share by which that may be off.
+        where: Where `seconds` comes from.
+    """
+    costs = prediction.costs
+    widths = tuple(sorted({max(most // 8, 1), most // 2, most} - {0}))
+    taken = tuple(seconds(costs.at(width)) for width in widths)
+    train = Curve(widths, taken)
+    # A validation computes forward only: two operations for each parameter and token.
+    work = sum(costs.flops.values()) + costs.attention_flops
+    share = min(2.0 * prediction.parameters * costs.tokens / work, 1.0) if work else 1.0
+    return StepTimes(
+        train=train,
+        first=Curve(widths, tuple(COMPILED * one for one in taken)),
+        validation=Curve(widths, tuple(share * one for one in taken)),
+        save_s=SAVED_S,
+        error=error,
+        spread=0.0,
+        source=where,
+    )

@@ -1,0 +1,234 @@
+"""AC7 and AC3.7 on the shipped guide and on what is left of it after an edit."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlx_preflight.core.result import Evidence, Status
+from mlx_preflight.criteria import guide
+from mlx_preflight.criteria.markdown import tables
+from mlx_preflight.criteria.markdown.results import load_document
+from mlx_preflight.plan import register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlx_preflight.core.result import CheckResult
+
+    Judge = Callable[[str, dict[str, str | bytes | None]], dict[str, CheckResult]]
+    Edit = Callable[[str, str, str], str]
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "FRAMEWORK_SETUP.md"
+LM = "| `mlx-lm` | `>=0.32,<0.33` |"
+
+STUFFED = """# Installation setup guide step step step
+
+Prerequisites installation verification troubleshooting dependencies requirements packages verify
+validation test common issues problems T001 evaluation framework selection T002 Python 3.11 M1 Max
+venv pip install python git mlx load_model_test step setup guide copy paste commands.
+
+## Prerequisites
+
+- Python 3.11 Python 3.11
+- M1 Max M1 Max
+- venv venv venv
+
+## Installation
+
+1. step step step step
+2. step step step step
+3. installation installation setup setup
+
+```bash
+pip install pip install
+python
+git mlx
+mlx mlx mlx
+pip install pip install
+```
+
+## Dependencies
+
+| package | version |
+|---|---|
+| mlx-lm | - |
+| mlx | |
+| transformers | latest |
+
+## Verification
+
+verify validation test
+
+## Troubleshooting
+
+### Issue 1
+
+Fix: problems
+
+### Issue 2
+
+Fix: problems
+
+### Issue 3
+
+Fix: problems
+
+## Next steps
+
+T001 T002 evaluation framework selection
+"""
+"""Satisfies every grep of the plan for AC7, and helps nobody."""
+
+
+def test_the_shipped_guide_passes_every_check(judge: Judge) -> None:
+    """Each of the eight checks passes on the real document, as static evidence."""
+    checks = judge("ac7-guide", {})
+    assert {c.status for c in checks.values()} == {Status.PASS}, checks
+    assert {c.evidence for c in checks.values()} == {Evidence.STATIC}
+    assert list(checks) == [check.id for check in register.find_session("ac7-guide")[0].checks]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "failed"),
+    [
+        ("## Verification\n…## Downloading", "## Verification\n\n", {"AC7.1", "AC7.6"}),
+        ("1. Check that the right…## Dependencies", "Install it as usual.\n\n", {"AC7.1", "AC7.2"}),
+        ("2. Create a virtual…## Dependencies", "2. Check\n3. Install\n\n", {"AC7.2"}),
+        ("## Prerequisites\n", "## You need\n", {"AC7.1", "AC7.7"}),
+        ("## Installation\n", "## Steps\n", {"AC7.1", "AC7.2", "AC7.8"}),
+        ("## Verification\n", "## Look\n", {"AC7.1", "AC7.6"}),
+        ("## Troubleshooting\n", "## Trouble\n", {"AC7.1", "AC7.5"}),
+        ("1. Import the…## Downloading", "```bash\nls a\nls b\n```\n\n", {"AC7.1", "AC7.6"}),
+        ("- Read the [framework…, unchanged.", "Then T002 comes.", {"AC7.8"}),
+        (LM, "| `mlx-lm` | `>=0.16,<1` |", {"AC7.4"}),
+        (LM, "| `mlx-lm` | `>=x,<1` |", {"AC7.4"}),
+        (LM, "| `mlx-lm` | the latest |", {"AC7.4"}),
+        (LM, "| `torch` | `>=2,<3` | no |\n" + LM, {"AC7.4"}),
+        ("| `transformers` |…| `huggingface-hub` |", "", {"AC7.4"}),
+        ("| `pyyaml` |…The framework alone", "\nThe framework alone", {"AC7.4"}),
+        ("## Dependencies…## Verification", "", {"AC7.4", "AC7.8"}),
+        ("### Issue 1:…## Next steps", "### Slow\n\nIt is slow.\n\n", {"AC7.5"}),
+        (
+            "1. Import the framework…## Downloading",
+            "You will see that it works.\n\n",
+            {"AC7.1", "AC7.6"},
+        ),
+        ("- Python 3.11 or later;", "- Python 3.9 or later;", {"AC7.7"}),
+        ("- A virtual environment…- 1 GB", "", {"AC7.7"}),
+        ("](T001_framework_evaluation.md#decision)", "](gone.md)", {"AC7.8"}),
+        (
+            "](T001_framework_evaluation.md#decision)",
+            "](T001_framework_evaluation.md#x)",
+            {"AC7.8"},
+        ),
+        ("](T001_framework_evaluation.md#decision)", "](../../../etc/hosts)", {"AC7.8"}),
+        ("## Next steps\n", "## The end\n", {"AC7.8"}),
+    ],
+)
+def test_what_is_missing_or_wrong_fails_its_own_check(
+    judge: Judge, edit: Edit, old: str, new: str, failed: set[str]
+) -> None:
+    """An edit that takes a requirement's substance away fails the checks on it and no other."""
+    checks = judge("ac7-guide", {NAME: edit(NAME, old, new)})
+    assert {c.id for c in checks.values() if c.status is not Status.PASS} == failed
+    assert {checks[name].status for name in failed} == {Status.FAIL}
+
+
+def test_a_disagreement_names_both_ranges(judge: Judge, edit: Edit) -> None:
+    """The reason shows what the guide says and what pyproject.toml says."""
+    reason = judge("ac7-guide", {NAME: edit(NAME, LM, "| `mlx-lm` | `>=0.16, <1` |")})[
+        "AC7.4"
+    ].reason
+    assert "mlx-lm >=0.16, <1 disagrees" in reason
+    assert ">=0.32" in reason
+
+
+def test_commands_outside_of_shell_blocks_cannot_be_copied(
+    judge: Judge, shipped: dict[str, str]
+) -> None:
+    """A guide whose blocks are not marked as shell has no command."""
+    checks = judge("ac7-guide", {NAME: shipped[NAME].replace("```bash", "```text")})
+    failed = {c.id for c in checks.values() if c.status is Status.FAIL}
+    assert failed == {"AC7.2", "AC7.3", "AC7.6"}
+
+
+def test_entries_that_repeat_each_other_count_once(judge: Judge, edit: Edit) -> None:
+    """Three copies of one problem are one problem."""
+    one = "**Symptom:** it is much too slow.\n\n**Fix:** buy a machine that is faster.\n\n"
+    text = edit(
+        NAME, "### Issue 1:…## Next steps", "".join(f"### Slow {n}\n\n{one}" for n in "abc")
+    )
+    check = judge("ac7-guide", {NAME: text})["AC7.5"]
+    assert check.status is Status.FAIL
+    assert "has 1 different entries" in check.reason
+
+
+def test_keyword_stuffing_fails_every_check(judge: Judge, tmp_path: Path) -> None:
+    """A guide that satisfies every grep of the plan and helps nobody fails all eight."""
+    checks = judge("ac7-guide", {NAME: STUFFED})
+    assert {c.status for c in checks.values()} == {Status.FAIL}, checks
+    for line in GREPS:
+        assert "FAIL" not in _bash(line, tmp_path)
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"\xff" * 400, b"word " * 400_000])
+def test_an_unreadable_guide_is_never_a_pass(judge: Judge, raw: bytes | None) -> None:
+    """Absent, empty, undecodable and huge guides fail AC7.1 and leave the rest unmeasured."""
+    checks = judge("ac7-guide", {NAME: raw})
+    assert checks.pop("AC7.1").status is Status.FAIL
+    assert {c.status for c in checks.values()} == {Status.ERROR}
+
+
+def test_an_unreadable_pyproject_leaves_the_versions_unmeasured(tmp_path: Path) -> None:
+    """What cannot be compared with pyproject.toml is an error; the rest is still judged."""
+    facts = guide.GuideFacts(load_document(ROOT / guide.PATH), tables.read(tmp_path), [])
+    assert guide.CHECKS["AC7.4"](facts).status is Status.ERROR
+    assert guide.CHECKS["AC7.7"](facts).status is Status.ERROR
+    assert guide.CHECKS["AC7.3"](facts).status is Status.PASS
+
+
+def test_ac3_7_takes_the_structure_of_ac7(tmp_path: Path) -> None:
+    """The installation criterion passes on the shipped guide and fails on none or a hollow one."""
+    hollow = tmp_path / "a.md"
+    hollow.write_text(STUFFED)
+    assert guide.complete(load_document(ROOT / guide.PATH)).status is Status.PASS
+    assert guide.complete(load_document(hollow)).status is Status.FAIL
+    assert guide.complete(load_document(tmp_path / "none.md")).status is Status.FAIL
+
+
+DOC = f"docs/training/{NAME}"
+GREPS = [
+    f'test -f {DOC} && echo "PASS: Installation guide exists" || echo "FAIL: Guide missing"',
+    f'grep -i "step\\|installation\\|setup" {DOC} | head -5 | grep . || echo FAIL',
+    f'[ $(grep -E "pip install|python|git|mlx" {DOC} | wc -l) -ge 5 ] || echo FAIL',
+    f'grep -i "dependencies\\|requirements\\|packages" {DOC} || echo FAIL',
+    f'grep -A 5 -i "troubleshooting\\|common issues\\|problems" {DOC} | head | grep . || echo FAIL',
+    f'grep -i "verify\\|validation\\|test" {DOC} | head -5 | grep . || echo FAIL',
+    (
+        'for section in "Prerequisites" "Installation" "Verification" "Troubleshooting"; do '
+        f'grep -i "$section" {DOC} && echo "PASS: $section section found" '
+        '|| echo "FAIL: $section section missing"; done'
+    ),
+    f'grep -i "T001\\|evaluation\\|framework.*selection" {DOC} || echo FAIL',
+    'grep -i "load_model_test" docs/training/*.md || echo FAIL',
+]
+"""The plan's commands for AC7 and for AC4.6, with its expected counts as conditions."""
+
+
+@pytest.mark.parametrize("line", GREPS)
+def test_the_plans_greps_succeed_in_the_project_root(line: str) -> None:
+    """Every command of the plan for AC7 finds what it looks for."""
+    assert "FAIL" not in _bash(line, ROOT)
+
+
+def _bash(line: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert not done.stderr
+    return done.stdout

@@ -1,0 +1,122 @@
+"""Session run6-rehearsal: the real trainer on slices of the embedded model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from mlx_preflight.core.errors import BlockedError, WorkerError
+from mlx_preflight.core.result import Status
+from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.slices import Slice
+from mlx_preflight.plan import register
+from mlx_preflight.training import rehearsal, slice_runs
+from mlx_preflight.training.memory import PeakFacts
+from mlx_preflight.training.slice_runs import Rehearsal
+from tests.memory.models import qwen
+from tests.training.conftest import Judge, Write, failed
+
+RUN6, RUN7 = "run6-rehearsal", "run7-duration"
+
+SETTINGS = Settings(batch_size=1, max_seq_length=65, num_layers=2, bits=None, dtype="float32")
+
+
+def quiet(_: str) -> None:
+    """Show nothing."""
+
+
+@pytest.mark.slow
+def test_a_rehearsal_answers_and_is_kept(
+    write_run: Write, judge_run: Judge, tmp_path: Path
+) -> None:
+    """A step works, takes seconds and memory, and the hours rest on it afterwards."""
+    context = write_run()
+    found = judge_run(context, RUN6)
+    assert failed(found) == set()
+    values = {m.name: m.value for check in found.values() for m in check.measurements}
+    assert float(values["step_65_s"]) > 0
+    assert values["measured_by_predicted"] == pytest.approx(1, abs=0.05)
+    assert "slices of" in found[register.RUN6_1].reason
+    hours = judge_run(context, RUN7)
+    assert failed(hours) == set()
+    assert "from a rehearsal" in hours[register.RUN7_1].reason
+
+
+def test_without_training_there_is_nothing_to_rehearse(write_run: Write, judge_run: Judge) -> None:
+    """A test alone has no step."""
+    context = write_run("--test", train=False)
+    found = judge_run(context, RUN6)
+    assert {check.status for check in found.values()} == {Status.BLOCKED}
+
+
+def test_a_step_that_cannot_work_is_named() -> None:
+    """A model whose forward raises: the exception is the child's own."""
+    config = qwen(rope_scaling={"rope_type": "no such type", "factor": 2.0})
+    with pytest.raises(WorkerError, match="no such type"):
+        slice_runs.rehearse(config, SETTINGS, [65], [], budget_bytes=10**10, note=quiet)
+
+
+def test_a_failing_step_fails_its_check_and_blocks_the_others() -> None:
+    """With the pair of versions, and what helps where that is known."""
+    error = WorkerError("ValueError: Cannot calculate VJP with respect to indices")
+    facts = rehearsal.RehearsalFacts(error, cast("PeakFacts", None))
+    one = rehearsal.run6_1(facts)
+    assert one.status is Status.FAIL
+    assert "mlx 0." in one.reason
+    assert "cannot train experts" in one.remedy
+    with pytest.raises(BlockedError, match=r"RUN6\.1 fails"):
+        rehearsal.run6_2(facts)
+
+
+def test_a_budget_below_one_block_blocks() -> None:
+    """The child ends itself, or nothing is started: no figure is made up."""
+    with pytest.raises(Exception, match=r"limit|fit") as found:
+        slice_runs.rehearse(qwen(), SETTINGS, [65], [], budget_bytes=10**6, note=quiet)
+    assert not isinstance(found.value, WorkerError)
+
+
+def example(**changes: Any) -> Rehearsal:
+    """Return a rehearsal of two slices."""
+    answers = tuple(
+        {
+            "widths": {"65": {"seconds": [1.0, 0.5, 0.5], "peak_bytes": peak}},
+            "validation": {},
+            "save_s": 0.01,
+        }
+        for peak in (1020, 2020)
+    )
+    slices = (Slice(1, 1, -2.0), Slice(4, 4, 3.0))
+    made = Rehearsal(slices, answers, (1000, 2000), SETTINGS, 3.0)
+    return dataclasses.replace(made, **changes)
+
+
+def test_a_corrected_peak_is_narrower() -> None:
+    """By what the slices needed more than predicted, and by how much they differ."""
+    peak = dataclasses.make_dataclass("Peak", ["peak_bytes", "peak_low_bytes", "peak_high_bytes"])(
+        10_000, 9_000, 12_000
+    )
+    one = rehearsal.corrected(example(), peak)
+    assert one.ratio == pytest.approx(3040 / 3000)
+    assert one.peak_bytes == round(10_000 * 3040 / 3000)
+    assert 9_000 < one.low_bytes < one.peak_bytes < one.high_bytes < 12_000
+
+
+def test_a_kept_rehearsal_is_of_the_same_run(tmp_path: Path) -> None:
+    """Another config, another width or another version finds none."""
+    config = qwen()
+    run = dataclasses.replace(SETTINGS, max_seq_length=65)
+    file = tmp_path / f"{slice_runs.key(config, run)}.json"
+    file.write_text(json.dumps(example().to_json()))
+    assert slice_runs.find(tmp_path, config, run) == example()
+    assert slice_runs.find(tmp_path, qwen(num_hidden_layers=2), run) is None
+    assert slice_runs.find(tmp_path, config, dataclasses.replace(run, rank=4)) is None
+
+
+def test_widths_are_the_ends_and_a_middle() -> None:
+    """Of many widths three are measured."""
+    assert slice_runs.chosen_widths([97, 33, 65, 33, 513, 289]) == [33, 289, 513]
+    assert slice_runs.chosen_widths([33, 33]) == [33]
