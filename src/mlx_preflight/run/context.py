@@ -12,9 +12,9 @@ import os
 import secrets
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from mlx_preflight.core import judged_environment
 from mlx_preflight.core.errors import ResultError, UsageError
@@ -43,6 +43,7 @@ class Context:
         note: Shows progress to the user; called with one line.
         training: Training run to judge; None where the project has none.
         finish: Adapter to judge; None without one.
+        shared: What the sessions of one command have found already, by what it depends on.
     """
 
     project: Path
@@ -57,6 +58,7 @@ class Context:
     python: Path = Path(sys.executable)
     training: TrainingRequest | None = None
     finish: FinishRequest | None = None
+    shared: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(

@@ -7,6 +7,7 @@ widths are those of the real batches. What is learned is nothing.
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,13 +26,19 @@ from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.trainer import NEVER, TrainingSteps, reset_peak
 
 LEAST = 3
-"""Steps of a width beside the first one, whatever they take."""
+"""Rounds over all widths beside the first steps, whatever they take."""
+
+ENOUGH, ENOUGH_S = 10, 8.0
+"""Rounds and seconds after which a steady machine is believed."""
+
+STEADY = 0.02
+"""Share by which the two halves of the rounds may differ on a steady machine."""
 
 MOST = 20
-"""Steps of a width at most: more of them hardly narrow the mean."""
+"""Validation batches of a width at most."""
 
-EVALUATIONS = 3
-"""Validation batches of a width; the first one, which warms up, is not counted."""
+EVALUATIONS = 4
+"""Validation batches of a width at least; the first one, which warms up, is not counted."""
 
 SAVED = "adapters.safetensors"
 
@@ -39,7 +46,8 @@ SAVED = "adapters.safetensors"
 class Batches:
     """Batches of chosen widths, as the trainer's `iterate_batches`.
 
-    A width stays until it has taken its share of the time, and `LEAST` steps.
+    The widths take turns, so that a machine which slows down for a while slows all of them:
+    one step of each, which compiles it, then rounds of one update each.
     """
 
     def __init__(
@@ -51,7 +59,7 @@ class Batches:
             widths: Tokens per row, padded, in the order in which they are trained.
             settings: Batch size and accumulation.
             vocabulary: Tokens are below it.
-            share_s: Seconds that a width may take.
+            share_s: Seconds that the rounds may take; `LEAST` rounds are made anyway.
         """
         self.widths = widths
         self.settings = settings
@@ -63,14 +71,29 @@ class Batches:
         """Yield batches; `trained` has the width of each."""
         cycle = self.settings.grad_accumulation_steps
         for width in self.widths:
-            mx.reset_peak_memory()
-            begin = time.perf_counter()
-            for number in range(1 + cycle * MOST):
-                late = time.perf_counter() - begin > self.share_s
-                if late and number > max(LEAST, cycle) and (number - 1) % cycle == 0:
-                    break
-                self.trained.append(width)
-                yield self.batch(width)
+            yield from self._steps(width, cycle)
+        rounds: list[float] = []
+        begin = time.perf_counter()
+        while not self._done(rounds, time.perf_counter() - begin):
+            started = time.perf_counter()
+            for width in self.widths:
+                yield from self._steps(width, cycle)
+            rounds.append(time.perf_counter() - started)
+
+    def _steps(self, width: int, count: int) -> Iterator[tuple[Any, Any]]:
+        mx.reset_peak_memory()
+        for _ in range(count):
+            self.trained.append(width)
+            yield self.batch(width)
+
+    def _done(self, rounds: list[float], taken_s: float) -> bool:
+        if len(rounds) < LEAST or taken_s > self.share_s:
+            return len(rounds) >= LEAST
+        if len(rounds) < ENOUGH or taken_s < ENOUGH_S:
+            return False
+        half = len(rounds) // 2
+        first, second = (statistics.fmean(part) for part in (rounds[:half], rounds[half:]))
+        return abs(first / second - 1) < STEADY
 
     def batch(self, width: int) -> tuple[Any, Any]:
         """Return tokens, (rows, width), and the trained span of each row, (rows, 2)."""
@@ -101,7 +124,7 @@ def rehearse(job: Mapping[str, Any]) -> dict[str, Any]:
     architecture.adapt(model, settings)
     mx.eval(model.parameters())
     share_s = job["seconds"] / max(len(job["widths"]) + len(job["validation"]), 1)
-    batches = Batches(job["widths"], settings, vocabulary, share_s)
+    batches = Batches(job["widths"], settings, vocabulary, share_s * len(job["widths"]))
     steps = _train(model, settings, batches)
     save_s, written = _save(model)
     return {
@@ -148,11 +171,15 @@ def _by_width(trained: list[int], steps: TrainingSteps) -> dict[str, Any]:
 def _evaluate(model: Any, batches: Batches, width: int) -> dict[str, Any]:
     """Return time and peak of validation batches of a width."""
     seconds: list[float] = []
+    share_s = batches.share_s / len(batches.widths)
     reset_peak()
 
     def some(*_: Any, **__: Any) -> Iterator[tuple[Any, Any]]:
-        for _number in range(EVALUATIONS):
+        started = time.perf_counter()
+        for number in range(MOST):
             begin = time.perf_counter()
+            if number >= EVALUATIONS and begin - started > share_s:
+                break
             yield batches.batch(width)
             seconds.append(time.perf_counter() - begin)
 

@@ -64,7 +64,7 @@ def find(processor: str) -> Chip | None:
 
 def seconds(chip: Chip, costs: Costs) -> float:
     """Return the seconds that a step takes, roughly."""
-    flops = sum(costs.flops.values()) + costs.attention_flops
+    flops = costs.all_flops
     busy = chip.share * costs.tokens / (costs.tokens + HALF_TOKENS)
     moved = costs.weight_bytes + costs.moved_bytes + costs.attention_bytes
     return flops / (chip.flops * busy) + moved / (chip.bytes_s * MOVED_SHARE)

@@ -54,15 +54,13 @@ def gather(_: Session, context: Context) -> PeakFacts:
     return gather_facts(context)
 
 
-_KNOWN: dict[tuple[str, object], PeakFacts] = {}
-
-
 def gather_facts(context: Context) -> PeakFacts:
     """Return the memory of a context's run; the sessions of one command share it."""
-    key = (context.run_id, context.training)
-    if not context.run_id or key not in _KNOWN:
-        _KNOWN[key] = _gathered(context)
-    return _KNOWN[key]
+    key = (PeakFacts, context.training)
+    if key not in context.shared:
+        context.shared[key] = _gathered(context)
+    found: PeakFacts = context.shared[key]
+    return found
 
 
 def _gathered(context: Context) -> PeakFacts:

@@ -23,6 +23,8 @@ from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.core.units import format_bytes, format_duration
 from mlx_preflight.memory import predict as predicting
 from mlx_preflight.memory import slices
+from mlx_preflight.memory.predict import Prediction
+from mlx_preflight.memory.replay.costs import Costs
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.slices import Slice
 
@@ -159,8 +161,8 @@ def rehearse(
     started = time.perf_counter()
     run = dataclasses.replace(settings, max_seq_length=max(widths))
     trained, checked = chosen_widths(widths), chosen_widths(validation)[-2:]
-    scout_s = _scout(config, run, trained[0], budget_bytes, plan_s, note)
-    chosen, predicted = _plan(config, run, trained, scout_s, budget_bytes, plan_s)
+    scout = _scout(config, run, trained[0], budget_bytes, plan_s, note)
+    chosen, predicted = _plan(config, run, trained, scout, budget_bytes, plan_s)
     share = max(plan_s - (time.perf_counter() - started) - START_S * len(chosen), 3.0)
     answers = []
     for number, one in enumerate(chosen, 1):
@@ -178,6 +180,30 @@ def rehearse(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Scout:
+    """What the smallest slice took.
+
+    Attributes:
+        step_s: Seconds of a step.
+        costs: What it computed.
+    """
+
+    step_s: float
+    costs: Costs
+
+    def seconds(self, costs: Costs, width: int) -> float:
+        """Return at most what another slice takes: arithmetic and calls grow each for itself."""
+        found = costs.at(width)
+        return self.step_s * max(
+            found.all_flops / self.costs.all_flops, found.kernels / self.costs.kernels
+        )
+
+
+def _predicted(config: Mapping[str, Any], run: Settings, one: Slice) -> Prediction:
+    return predicting.predict(one.config(config), one.settings(run))
+
+
 def _scout(
     config: Mapping[str, Any],
     run: Settings,
@@ -185,14 +211,15 @@ def _scout(
     budget_bytes: int,
     plan_s: float,
     note: Callable[[str], None],
-) -> float:
-    """Return the seconds of a step of the smallest slice at the narrowest width."""
+) -> Scout:
+    """Train the smallest slice at the narrowest width."""
     note(f"rehearsal: one block at {width} tokens")
     job = {"widths": [width], "validation": [], "seconds": 0.0}
     sizes = [size for size in (1, 2, MOST_SCOUTED) if size <= slices.blocks_of(config)]
     for blocks in sizes:
+        one = Slice(blocks, 1)
         try:
-            answer = _train(config, run, Slice(blocks, 1), job, budget_bytes, plan_s)
+            answer = _train(config, run, one, job, budget_bytes, plan_s)
         except ChildTimeoutError as error:
             raise BlockedError(
                 f"a few steps of {blocks} block take over {plan_s:.0f} s on this machine",
@@ -203,7 +230,8 @@ def _scout(
             if blocks == sizes[-1]:
                 raise
             continue
-        return float(np.mean(answer["widths"][str(width)]["seconds"][1:]))
+        step_s = float(np.median(answer["widths"][str(width)]["seconds"][1:]))
+        return Scout(step_s, _predicted(config, run, one).costs.at(width))
     raise BlockedError("the model has no blocks")
 
 
@@ -211,7 +239,7 @@ def _plan(
     config: Mapping[str, Any],
     run: Settings,
     widths: Sequence[int],
-    scout_s: float,
+    scout: Scout,
     budget_bytes: int,
     plan_s: float,
 ) -> tuple[tuple[Slice, ...], tuple[int, ...]]:
@@ -223,14 +251,17 @@ def _plan(
         except ValueError as error:
             reason = reason or str(error)
             break  # smaller ones hold fewer kinds
-        # A step grows at least with its tokens; a block costs at most what the scout did.
-        cost = sum(scout_s * one.blocks * width / widths[0] for one in chosen for width in widths)
-        if STEPS * cost > plan_s and most > LEAST_APART:
-            continue
-        peaks = [predicting.predict(one.config(config), one.settings(run)) for one in chosen]
-        if max(peak.peak_high_bytes for peak in peaks) <= budget_bytes:
-            return chosen, tuple(peak.peak_bytes for peak in peaks)
-        reason = f"slices of {most} blocks do not fit into {format_bytes(budget_bytes)}"
+        peaks: dict[Slice, Prediction] = {}
+        seconds = 0.0
+        for one in sorted(chosen, key=lambda slice_: -slice_.blocks):
+            peaks[one] = _predicted(config, run, one)
+            seconds += sum(scout.seconds(peaks[one].costs, width) for width in widths)
+            if STEPS * seconds > plan_s and most > LEAST_APART:
+                break
+        else:
+            if max(peak.peak_high_bytes for peak in peaks.values()) <= budget_bytes:
+                return chosen, tuple(peaks[one].peak_bytes for one in chosen)
+            reason = f"slices of {most} blocks do not fit into {format_bytes(budget_bytes)}"
     raise BlockedError(
         f"nothing can be rehearsed: {reason}",
         hint="close other programs; what is predicted stays as it is",

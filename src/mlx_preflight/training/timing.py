@@ -168,7 +168,7 @@ def estimated(
     taken = tuple(seconds(costs.at(width)) for width in widths)
     train = Curve(widths, taken)
     # A validation computes forward only: two operations for each parameter and token.
-    work = sum(costs.flops.values()) + costs.attention_flops
+    work = costs.all_flops
     share = min(2.0 * prediction.parameters * costs.tokens / work, 1.0) if work else 1.0
     return StepTimes(
         train=train,

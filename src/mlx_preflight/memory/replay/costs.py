@@ -45,6 +45,11 @@ class Costs:
     attention_bytes: float = 0.0
     kernels: int = 0
 
+    @property
+    def all_flops(self) -> float:
+        """Return all multiplications and additions of products."""
+        return sum(self.flops.values()) + self.attention_flops
+
     def at(self, width: int) -> Costs:
         """Return the costs of the same step with rows of another width."""
         part = width / self.width
