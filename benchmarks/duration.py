@@ -61,6 +61,7 @@ LEAST_ITERATIONS, MOST_ITERATIONS = 20, 600
 AGAIN = 3
 """Every so many runs, the same run is trained a second time."""
 
+
 def main() -> int:
     """Predict and time every run, and write the document."""
     parser = argparse.ArgumentParser(description=__doc__)

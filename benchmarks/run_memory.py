@@ -58,6 +58,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="file for the document; printed if absent")
     parser.add_argument("--only", type=int, nargs="*", help="numbers of the runs")
     parser.add_argument("--rows", type=Path, help="measurements, kept line by line for a repeat")
+    parser.add_argument("--ranks", type=int, default=1, help="processes, by mlx.launch")
     parser.add_argument("--measure", type=Path, help="(the child) folder of one run")
     chosen = parser.parse_args()
     if chosen.measure:
@@ -65,20 +66,22 @@ def main() -> int:
         return 0
     kept = _kept(chosen.rows)
     done = []
-    for index, run in enumerate(draw(chosen.count, chosen.seed)):
+    for index, drawn in enumerate(draw(chosen.count, chosen.seed)):
+        run = shared(drawn, chosen.ranks)
         if chosen.only and index not in chosen.only:
             continue
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            parts = predicted(run, Path(folder))
+            parts = predicted(run, Path(folder), chosen.ranks)
             if index not in kept:
-                kept[index] = measured(Path(folder))
+                kept[index] = measured(Path(folder), chosen.ranks)
                 _keep(chosen.rows, index, kept[index])
         found = {"index": index, **run, **compared(parts, kept[index])}
         done.append({**found, "seconds": round(time.perf_counter() - started, 1)})
         print(_line(done[-1]), file=sys.stderr, flush=True)
     document = {
         "seed": chosen.seed,
+        "ranks": chosen.ranks,
         "machine": machine(),
         "versions": versions(),
         "statistics": statistics_of(done),
@@ -175,10 +178,20 @@ def _run(source: random.Random, family: str) -> Run:
     }
 
 
-def predicted(run: Run, folder: Path) -> Run:
-    """Prepare a run, and return what `run5-memory` predicts of it."""
+def shared(run: Run, ranks: int) -> Run:
+    """Return a run whose batch and validation rows can be shared by so many processes."""
+    if ranks == 1:
+        return run
+    size = max(run["settings"]["batch_size"] // ranks, 1) * ranks
+    return {**run, "settings": {**run["settings"], "batch_size": size}}
+
+
+def predicted(run: Run, folder: Path, ranks: int = 1) -> Run:
+    """Prepare a run, and return what `run5-memory` predicts of one of its processes."""
     prepare(run, folder)
-    request = TrainingRequest(("--config", "lora_config.yaml"))
+    arguments = ("--config", "lora_config.yaml")
+    launch = ("mlx.launch", "-n", str(ranks), "mlx_lm.lora", *arguments) if ranks > 1 else ()
+    request = TrainingRequest(arguments, launch=launch)
     context = Context.of(folder, ProjectSettings(), training=request, note=lambda _line: None)
     facts = memory.gather(register.find_session(register.RUN5_MEMORY)[0], context)
     parts = {}
@@ -197,11 +210,22 @@ def predicted(run: Run, folder: Path) -> Run:
     return parts
 
 
-def measured(folder: Path) -> Run:
-    """Return the peaks of a prepared run in a fresh process."""
+def measured(folder: Path, ranks: int = 1) -> Run:
+    """Return the peaks of a prepared run in fresh processes: the highest of them all."""
     command = [sys.executable, __file__, "--measure", str(folder)]
-    child = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
-    return dict(json.loads(child.stdout.splitlines()[-1]))
+    if ranks > 1:
+        launcher = str(Path(sys.executable).with_name("mlx.launch"))
+        command = [launcher, "-n", str(ranks), "--backend", "ring", "--", *command]
+    # A pipe that stays open: at the end of its input mlx.launch asks it without a pause.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+    ) as child:
+        assert child.stdout is not None
+        text = child.stdout.read()
+    found = [json.loads(line) for line in text.splitlines() if line.startswith('{"training"')]
+    if child.returncode or len(found) != ranks:
+        raise RuntimeError(f"{len(found)} of {ranks} processes answered: {text[-2000:]}")
+    return {name: max(one[name] for one in found) for name in found[0]}
 
 
 def compared(parts: Run, real: Run) -> Run:

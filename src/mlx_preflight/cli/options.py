@@ -29,6 +29,14 @@ PythonOption = Annotated[
     Path | None,
     typer.Option("--python", help="Interpreter of the environment to judge; default: this one."),
 ]
+RanksOption = Annotated[
+    int | None,
+    typer.Option("--ranks", min=1, help="Processes on this machine that share the training."),
+]
+HostfileOption = Annotated[
+    Path | None,
+    typer.Option("--hostfile", help="Hosts of mlx.launch that share the training."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

@@ -10,7 +10,14 @@ from typing import Annotated
 
 import typer
 
-from mlx_preflight.cli.options import BudgetOption, JsonOption, load_context, print_json
+from mlx_preflight.cli.options import (
+    BudgetOption,
+    HostfileOption,
+    JsonOption,
+    RanksOption,
+    load_context,
+    print_json,
+)
 from mlx_preflight.core.errors import CheckpointError
 from mlx_preflight.core.units import GIGA
 from mlx_preflight.plan import register
@@ -39,14 +46,16 @@ def qualify(
     rehearsed: Annotated[
         bool, typer.Option("--rehearse", help="Also train slices of the model, up to a minute.")
     ] = False,
+    ranks: RanksOption = None,
+    hostfile: HostfileOption = None,
     run_id: Annotated[str, typer.Option("--run-id", hidden=True, help="Id of the run.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Judge the training run that you mean to start: go, or no-go and why.
 
     Takes a config of mlx_lm.lora, its options, or its complete command, also that of mlx.launch
-    which starts it in several processes. Without any of them the
-    embedded model on embedded rows is judged. Nothing is trained.
+    which starts it in several processes (or name them with --ranks or --hostfile). Without any
+    of them the embedded model on embedded rows is judged. Nothing is trained.
     """
     from mlx_preflight.report import qualification
     from mlx_preflight.report.write import summarize
@@ -54,7 +63,8 @@ def qualify(
     from mlx_preflight.training.training_run import read_run
 
     judged = load_context(Path(), RunOptions(budget_gb=budget_gb), needs_table=False)
-    request = command.request_of(context.args, None if budget_gb is None else int(budget_gb * GIGA))
+    budget = None if budget_gb is None else int(budget_gb * GIGA)
+    request = command.request_of(context.args, budget, ranks=ranks, hostfile=hostfile)
     judged = dataclasses.replace(judged, training=request)
     with contextlib.suppress(CheckpointError):  # (a config that cannot be read is a finding)
         read_run(judged)

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mlx_preflight.cli.options import BudgetOption, JsonOption, expanded, load_context, print_json
+from mlx_preflight.cli.options import (
+    BudgetOption,
+    HostfileOption,
+    JsonOption,
+    RanksOption,
+    expanded,
+    load_context,
+    print_json,
+)
 from mlx_preflight.cli.options import note as show_note
 from mlx_preflight.core.errors import ExitCode, UsageError
 from mlx_preflight.core.units import GIGA, format_number, format_seconds
@@ -34,6 +42,8 @@ def rehearse(
     ],
     options: LoraOptions,
     budget_gb: BudgetOption = None,
+    ranks: RanksOption = None,
+    hostfile: HostfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train slices of a model for up to a minute: does a step work here, and what does it take?
@@ -44,13 +54,21 @@ def rehearse(
     """
     budget = None if budget_gb is None else int(budget_gb * GIGA)
     if not target.endswith(YAML):
+        if ranks or hostfile:
+            raise UsageError(
+                "--ranks and --hostfile: only with a YAML, whose batch is shared",
+                hint="name a YAML, or give --batch-size the part of one process",
+            )
         raise typer.Exit(_model(target, options, budget, as_json=as_json))
     if given := _given(context):
         raise UsageError(
             f"{', '.join(given)}: not with a YAML, which has its own settings",
             hint="change the YAML, or name a model",
         )
-    raise typer.Exit(_config(target, budget_gb, budget, as_json=as_json))
+    from mlx_preflight.training import command
+
+    request = command.request_of([target], budget, ranks=ranks, hostfile=hostfile)
+    raise typer.Exit(_config(request, budget_gb, as_json=as_json))
 
 
 def _given(context: typer.Context) -> list[str]:
@@ -60,12 +78,11 @@ def _given(context: typer.Context) -> list[str]:
     return [flag_of(name) for name, one in sources.items() if one and one.name == "COMMANDLINE"]
 
 
-def _config(target: str, budget_gb: float | None, budget: int | None, *, as_json: bool) -> int:
+def _config(request: TrainingRequest, budget_gb: float | None, *, as_json: bool) -> int:
     from mlx_preflight.report import screen
     from mlx_preflight.run.session import run_session
 
     judged = load_context(Path(), RunOptions(budget_gb=budget_gb), needs_table=False)
-    request = TrainingRequest(("--config", target), budget)
     judged = dataclasses.replace(judged, training=request)
     wanted = (register.RUN6_REHEARSAL, register.RUN7_DURATION)
     results = [run_session(register.find_session(name)[0], judged) for name in wanted]

@@ -6,6 +6,7 @@ its imports must not have made them here.
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import traceback
@@ -14,6 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.core.json_file import read_json, write_json
+
+RANK_VARIABLE = "MLX_RANK"
+"""Where mlx.launch (0.32) tells a process its number."""
+
+
+def answer_of(answer: Path, rank: int) -> Path:
+    """Return where a process writes its answer, of several that share one job."""
+    return answer.with_suffix(f".{rank}{answer.suffix}")
 
 
 def run_job(task: Callable[[dict[str, Any]], Any], arguments: Sequence[str]) -> int:
@@ -24,6 +33,8 @@ def run_job(task: Callable[[dict[str, Any]], Any], arguments: Sequence[str]) -> 
         arguments: Paths of the job file and of the answer file.
     """
     job, answer = map(Path, arguments)
+    if RANK_VARIABLE in os.environ:
+        answer = answer_of(answer, int(os.environ[RANK_VARIABLE]))
     try:
         # Last, and by the child itself: an early exit with code 0 leaves no success behind.
         write_json(answer, {"ok": True, "value": task(read_json(job))})

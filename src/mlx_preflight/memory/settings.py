@@ -61,6 +61,8 @@ class Settings:
         kv_bits: Bits of a quantized KV cache; None keeps it in `dtype`.
         fine_tune_type: lora, dora, or full, which trains the blocks themselves.
         dropout: Share of the adapters' inputs that is dropped in training.
+        ranks: Processes that share a training, and average their gradients; `batch_size` is the
+            part of one of them.
     """
 
     batch_size: int = 4
@@ -81,6 +83,7 @@ class Settings:
     kv_bits: int | None = None
     fine_tune_type: str = "lora"
     dropout: float = 0.0
+    ranks: int = 1
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Settings:

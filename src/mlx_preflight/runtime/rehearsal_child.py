@@ -87,8 +87,12 @@ class Batches:
             yield self.batch(width)
 
     def _done(self, rounds: list[float], taken_s: float) -> bool:
-        if len(rounds) < LEAST or taken_s > self.share_s:
-            return len(rounds) >= LEAST
+        # Processes that share a training end together.
+        return len(rounds) >= LEAST and anywhere(self._believed(rounds, taken_s))
+
+    def _believed(self, rounds: list[float], taken_s: float) -> bool:
+        if taken_s > self.share_s:
+            return True
         if len(rounds) < ENOUGH or taken_s < ENOUGH_S:
             return False
         half = len(rounds) // 2
@@ -100,6 +104,11 @@ class Batches:
         rows = self.settings.batch_size
         drawn = np.random.default_rng(width).integers(0, self.vocabulary, (rows, width))
         return mx.array(drawn.astype(np.int32)), mx.array([[0, width - 1]] * rows)
+
+
+def anywhere(said: bool) -> bool:
+    """Return whether any of the processes that share a training says so; all must ask."""
+    return bool(mx.distributed.all_sum(mx.array(float(said)), stream=mx.cpu).item())
 
 
 def rehearse(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def _evaluate(model: Any, batches: Batches, width: int) -> dict[str, Any]:
         started = time.perf_counter()
         for number in range(MOST):
             begin = time.perf_counter()
-            if number >= EVALUATIONS and begin - started > share_s:
+            if number >= EVALUATIONS and anywhere(begin - started > share_s):
                 break
             yield batches.batch(width)
             seconds.append(time.perf_counter() - begin)
@@ -198,10 +207,12 @@ def _save(model: Any) -> tuple[float, int]:
     """Return what saving the adapters takes, in seconds and bytes."""
     weights = dict(tree_flatten(model.trainable_parameters()))
     mx.eval(weights)
+    # Beside the trainer's own file: several processes may share the folder.
+    saved = f"rank-{mx.distributed.init().rank()}-{SAVED}"
     begin = time.perf_counter()
-    mx.save_safetensors(SAVED, weights)
+    mx.save_safetensors(saved, weights)
     seconds = time.perf_counter() - begin
-    return seconds, Path(SAVED).stat().st_size
+    return seconds, Path(saved).stat().st_size
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ It imports mlx; `calibration_file` keeps what it returns.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import psutil
 
 from mlx_preflight.core import environment
@@ -19,6 +21,7 @@ from mlx_preflight.memory.settings import Settings
 from mlx_preflight.models import source
 from mlx_preflight.training import calibration_file, slice_runs, speed
 from mlx_preflight.training.calibration_file import Calibration
+from mlx_preflight.training.speed import Speed
 
 KINDS: tuple[tuple[str, int | None], ...] = (
     *((dtype, None) for dtype in ("float32", "float16", "bfloat16")),
@@ -28,16 +31,18 @@ KINDS: tuple[tuple[str, int | None], ...] = (
 )
 """Types and bits whose products are measured."""
 
-MODELS = ("embedded", "qwen2.5-coder-0.5b")
-"""Built-in models of which slices are trained; a slow processor leaves the second one out."""
+MODELS: dict[str, tuple[int, ...]] = {
+    "embedded": (32, 128, 512),
+    "qwen2.5-coder-0.5b": (128,),
+}
+"""Built-in models of which slices are trained, and at which widths; in the small one calls and
+copies count, in the other one products. A slow processor leaves the second one out."""
 
 FIGURE_S = 0.2
 """Seconds that one figure may take: 36 figures of products and two others."""
 
 SLICES_S = 30.0
 """Seconds that the slices of one model may take."""
-
-TOKENS = 128
 
 
 def calibrate(note: Callable[[str], None]) -> Calibration:
@@ -55,12 +60,12 @@ def calibrate(note: Callable[[str], None]) -> Calibration:
     found = speed.measure(backend, KINDS, seconds=FIGURE_S)
     free = psutil.virtual_memory().available // 2
     steps: dict[str, list[float]] = {}
-    ratios: list[float] = []
-    for name in MODELS:
+    parts: list[tuple[float, tuple[float, ...]]] = []
+    for name, widths in MODELS.items():
         config = source.find(name).config
         settings = Settings(
             batch_size=1,
-            max_seq_length=TOKENS,
+            max_seq_length=max(widths),
             num_layers=4,
             bits=None,
             dtype="float32" if backend == "cpu" else "bfloat16",
@@ -68,26 +73,53 @@ def calibrate(note: Callable[[str], None]) -> Calibration:
         )
         try:
             trained = slice_runs.rehearse(
-                config, settings, [TOKENS], [], budget_bytes=free, note=note, plan_s=SLICES_S
+                config, settings, widths, [], budget_bytes=free, note=note, plan_s=SLICES_S
             )
         except BlockedError as error:
-            if not ratios:
+            if not parts:
                 raise
             note(f"{name} is left out: {error}")
             continue
         for one, answer in zip(trained.slices, trained.answers, strict=True):
-            seconds = answer["widths"][str(TOKENS)]["seconds"][1:]
-            steps[f"{name}, {one.blocks} blocks, {one.adapted} adapted"] = seconds
             costs = predict(one.config(config), one.settings(settings)).costs
-            told = found.seconds(costs, settings.dtype, None)
-            ratios.append(statistics.median(seconds) / told)
-    low, high = calibration_file.FACTORS
-    factor = min(max(statistics.median(ratios), low), high)
+            for width in widths:
+                seconds = answer["widths"][str(width)]["seconds"][1:]
+                steps[f"{name}, {one.blocks} blocks, {one.adapted} adapted, {width} tokens"] = (
+                    seconds
+                )
+                told = found.parts(costs.at(width), settings.dtype, None)
+                parts.append((statistics.median(seconds), told))
     return Calibration(
         backend=backend,
         machine=calibration_file.machine(),
         versions=environment.capture()["packages"],
         created=calibration_file.now(),
-        speed=dataclasses.replace(found, factor=factor),
+        speed=fitted(found, parts),
         steps=steps,
+    )
+
+
+def fitted(found: Speed, parts: Sequence[tuple[float, tuple[float, ...]]]) -> Speed:
+    """Return speeds with which products, copies and calls add up to measured steps.
+
+    Args:
+        found: Speeds of each alone.
+        parts: Seconds of a step, and what the speeds say of its parts (`Speed.parts`).
+    """
+    taken = np.array([seconds for seconds, _ in parts])
+    told = np.array([part for _, part in parts]) / taken[:, None]
+    choices = []
+    for count in range(1, told.shape[1] + 1):
+        for kept in itertools.combinations(range(told.shape[1]), count):
+            factors = np.zeros(told.shape[1])
+            factors[list(kept)] = np.linalg.lstsq(told[:, kept], np.ones(len(taken)), rcond=None)[0]
+            if (factors >= 0).all():
+                choices.append((float(np.abs(told @ factors - 1).sum()), tuple(factors)))
+    low, high = calibration_file.FACTORS
+    products, copies, calls = np.clip(min(choices)[1], low, high)
+    return dataclasses.replace(
+        found,
+        factor=float(products),
+        bytes_s=found.bytes_s * float(products / copies),
+        kernel_s=found.kernel_s * float(calls / products),
     )

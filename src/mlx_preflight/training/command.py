@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlx_preflight.core.errors import PreflightError
+from mlx_preflight.core.errors import PreflightError, UsageError
 from mlx_preflight.models import catalog
 from mlx_preflight.plan.options import TrainingRequest
 from mlx_preflight.plan.profiles import EMBEDDED as EMBEDDED_MODEL
@@ -29,22 +29,47 @@ EMBEDDED = (
 LAUNCHER = "mlx.launch"
 
 
-def request_of(typed: Sequence[str], budget_bytes: int | None) -> TrainingRequest:
+def request_of(
+    typed: Sequence[str],
+    budget_bytes: int | None,
+    *,
+    ranks: int | None = None,
+    hostfile: Path | None = None,
+) -> TrainingRequest:
     """Return the training run that somebody means, one process of it or several.
 
     Args:
         typed: As of `arguments_of`, or a command of mlx.launch that starts the trainer.
         budget_bytes: Memory that was asked to suffice.
+        ranks: Processes on this machine; None where that was not asked.
+        hostfile: Hosts of mlx.launch; None likewise.
 
     Raises:
-        UsageError: mlx.launch refuses its arguments.
+        UsageError: mlx.launch refuses its arguments, or the processes are named twice.
     """
-    if not typed or Path(typed[0]).name != LAUNCHER:
+    launched = bool(typed) and Path(typed[0]).name == LAUNCHER
+    asked = [*(["-n", str(ranks)] if ranks else []), *_hosts(hostfile)]
+    if (launched and asked) or (ranks and hostfile):
+        raise UsageError(
+            "the processes are named twice",
+            hint="name them with --ranks, with --hostfile, or with mlx.launch",
+        )
+    if asked:
+        typed = (LAUNCHER, *asked, "mlx_lm.lora", *arguments_of(typed))
+    elif not launched:
         return TrainingRequest(arguments_of(typed), budget_bytes)
     from mlx_preflight.runtime import launcher  # noqa: PLC0415  (it imports mlx)
 
     words = launcher.read(typed[1:]).words
     return TrainingRequest(arguments_of(words), budget_bytes, tuple(_with_folders(typed)))
+
+
+def _hosts(hostfile: Path | None) -> list[str]:
+    if hostfile is None:
+        return []
+    if not hostfile.is_file():
+        raise UsageError(f"{hostfile}: no such file", hint="name a hostfile of mlx.launch")
+    return ["--hostfile", str(hostfile)]
 
 
 def arguments_of(typed: Sequence[str]) -> tuple[str, ...]:

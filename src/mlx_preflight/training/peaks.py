@@ -186,6 +186,7 @@ def settings_of(run: TrainingRun, width: int) -> Settings:
     return counted.stored(
         source.find(run.model).config,
         batch_size=values["batch_size"] // run.world,
+        ranks=run.world,
         max_seq_length=width,
         # mlx_lm takes 0 for all blocks, too. A test alone loads what an earlier run has trained.
         num_layers=(values["num_layers"] or -1) if values["train"] else -1,

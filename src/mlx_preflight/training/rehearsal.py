@@ -90,14 +90,14 @@ def _rehearsed(context: Context, facts: PeakFacts) -> tuple[Rehearsal, StepTimes
     checked = [width for item in batches.validations for width in item.widths]
     found = slice_runs.rehearse(
         source.find(run.model).config,
-        peaks.settings_of(run, max(batches.widths)),
+        timing.rehearsed_settings(run, max(batches.widths)),
         batches.widths,
         checked,
-        budget_bytes=facts.budget.budget_bytes,
+        budget_bytes=facts.budget.budget_bytes // max(run.here, 1),
         note=context.note,
         folder=Workspace(context.state).cache / "rehearsals",
     )
-    return found, timing.of_rehearsal(found)
+    return found, timing.of_rehearsal(found, elsewhere=run.world - run.here)
 
 
 def run6_1(facts: RehearsalFacts) -> Outcome:

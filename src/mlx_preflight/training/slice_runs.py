@@ -15,36 +15,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mlx_preflight.core import child, environment
-from mlx_preflight.core.errors import BlockedError, ChildTimeoutError, WorkerError
+from mlx_preflight.core import environment
 from mlx_preflight.core.json_file import read_json, write_json
-from mlx_preflight.core.units import format_bytes, format_duration
-from mlx_preflight.memory import predict as predicting
-from mlx_preflight.memory import slices
-from mlx_preflight.memory.predict import Prediction
-from mlx_preflight.memory.replay.costs import Costs
+from mlx_preflight.core.units import format_duration
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.slices import Slice
+from mlx_preflight.training import slice_plan
 
 PLAN_S = 60.0
 """Seconds that a rehearsal takes at most, by its own plan."""
 
 WIDTHS = 3
 """Widths that are measured: the narrowest, a middle one, the widest."""
-
-SIZES = (24, 16, 12, 8, 6, 4, 3, 2, 1)
-"""Blocks of the largest slice, tried in turn: the larger, the less is multiplied."""
-
-STEPS = 4
-"""Steps that a width takes at least."""
-
-LEAST_APART = 2
-"""Blocks that the largest slice has at least where time is short."""
-
-MOST_SCOUTED = 6
-"""Blocks with which every model of mlx_lm can be built."""
 
 START_S = 4.0
 """Seconds that a child takes to start and to draw its weights, roughly."""
@@ -89,7 +71,9 @@ class Rehearsal:
         """Return what was trained, in words."""
         models = ", ".join(f"{one.blocks} ({one.adapted} adapted)" for one in self.slices)
         widths = ", ".join(sorted(self.answers[0]["widths"], key=int))
-        return f"slices of {models} blocks at {widths} tokens, in {format_duration(self.seconds)}"
+        each = f" in {self.settings.ranks} processes" if self.settings.ranks > 1 else ""
+        took = format_duration(self.seconds)
+        return f"slices of {models} blocks at {widths} tokens{each}, in {took}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -161,8 +145,8 @@ def rehearse(
     started = time.perf_counter()
     run = dataclasses.replace(settings, max_seq_length=max(widths))
     trained, checked = chosen_widths(widths), chosen_widths(validation)[-2:]
-    scout = _scout(config, run, trained[0], budget_bytes, plan_s, note)
-    chosen, predicted = _plan(config, run, trained, scout, budget_bytes, plan_s)
+    scouted = slice_plan.scout(config, run, trained[0], budget_bytes, plan_s, note)
+    chosen, predicted = slice_plan.plan(config, run, trained, scouted, budget_bytes, plan_s)
     share = max(plan_s - (time.perf_counter() - started) - START_S * len(chosen), 3.0)
     answers = []
     for number, one in enumerate(chosen, 1):
@@ -171,122 +155,10 @@ def rehearse(
             f"at {', '.join(map(str, trained))} tokens"
         )
         job = {"widths": trained, "validation": checked, "seconds": share / len(chosen)}
-        answers.append(_train(config, run, one, job, budget_bytes, 5 * plan_s))
+        answers.append(slice_plan.train(config, run, one, job, budget_bytes, 5 * plan_s))
     found = Rehearsal(
         chosen, tuple(answers), predicted, run, round(time.perf_counter() - started, 2)
     )
     if folder is not None:
         write_json(folder / f"{key(config, run)}.json", found.to_json())
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Scout:
-    """What the smallest slice took.
-
-    Attributes:
-        step_s: Seconds of a step.
-        costs: What it computed.
-    """
-
-    step_s: float
-    costs: Costs
-
-    def seconds(self, costs: Costs, width: int) -> float:
-        """Return at most what another slice takes: arithmetic and calls grow each for itself."""
-        found = costs.at(width)
-        return self.step_s * max(
-            found.all_flops / self.costs.all_flops, found.kernels / self.costs.kernels
-        )
-
-
-def _predicted(config: Mapping[str, Any], run: Settings, one: Slice) -> Prediction:
-    return predicting.predict(one.config(config), one.settings(run))
-
-
-def _scout(
-    config: Mapping[str, Any],
-    run: Settings,
-    width: int,
-    budget_bytes: int,
-    plan_s: float,
-    note: Callable[[str], None],
-) -> Scout:
-    """Train the smallest slice at the narrowest width."""
-    note(f"rehearsal: one block at {width} tokens")
-    job = {"widths": [width], "validation": [], "seconds": 0.0}
-    sizes = [size for size in (1, 2, MOST_SCOUTED) if size <= slices.blocks_of(config)]
-    for blocks in sizes:
-        one = Slice(blocks, 1)
-        try:
-            answer = _train(config, run, one, job, budget_bytes, plan_s)
-        except ChildTimeoutError as error:
-            raise BlockedError(
-                f"a few steps of {blocks} block take over {plan_s:.0f} s on this machine",
-                hint="rehearse on the machine that trains, or rely on the prediction",
-            ) from error
-        except WorkerError:
-            # Some models need several blocks; what no size can do is the step itself.
-            if blocks == sizes[-1]:
-                raise
-            continue
-        step_s = float(np.median(answer["widths"][str(width)]["seconds"][1:]))
-        return Scout(step_s, _predicted(config, run, one).costs.at(width))
-    raise BlockedError("the model has no blocks")
-
-
-def _plan(
-    config: Mapping[str, Any],
-    run: Settings,
-    widths: Sequence[int],
-    scout: Scout,
-    budget_bytes: int,
-    plan_s: float,
-) -> tuple[tuple[Slice, ...], tuple[int, ...]]:
-    """Return the largest slices that fit memory and time, and their predicted peaks."""
-    reason = ""
-    for most in SIZES:
-        try:
-            chosen = slices.choose(config, run, most)
-        except ValueError as error:
-            reason = reason or str(error)
-            break  # smaller ones hold fewer kinds
-        peaks: dict[Slice, Prediction] = {}
-        seconds = 0.0
-        for one in sorted(chosen, key=lambda slice_: -slice_.blocks):
-            peaks[one] = _predicted(config, run, one)
-            seconds += sum(scout.seconds(peaks[one].costs, width) for width in widths)
-            if STEPS * seconds > plan_s and most > LEAST_APART:
-                break
-        else:
-            if max(peak.peak_high_bytes for peak in peaks.values()) <= budget_bytes:
-                return chosen, tuple(peaks[one].peak_bytes for one in chosen)
-            reason = f"slices of {most} blocks do not fit into {format_bytes(budget_bytes)}"
-    raise BlockedError(
-        f"nothing can be rehearsed: {reason}",
-        hint="close other programs; what is predicted stays as it is",
-    )
-
-
-def _train(
-    config: Mapping[str, Any],
-    run: Settings,
-    one: Slice,
-    job: Mapping[str, Any],
-    budget_bytes: int,
-    timeout_s: float,
-) -> Mapping[str, Any]:
-    settings = one.settings(run)
-    found: Mapping[str, Any] = child.call(
-        "mlx_preflight.runtime.rehearsal_child",
-        {
-            **job,
-            "config": json.dumps(one.config(config)),
-            "settings": dataclasses.asdict(settings),
-            "memory_limit_bytes": budget_bytes,
-            "seed": 0,
-        },
-        timeout_s=timeout_s,
-        label=f"rehearsing {config.get('model_type')}",
-    ).value
     return found

@@ -44,16 +44,22 @@ class Speed:
         Raises:
             KeyError: Products of this kind were not measured.
         """
+        return self.factor * sum(self.parts(costs, dtype, bits))
+
+    def parts(self, costs: Costs, dtype: str, bits: int | None) -> tuple[float, float, float]:
+        """Return what the rates say of a step's products, copies and calls, in seconds each.
+
+        Raises:
+            KeyError: Products of this kind were not measured.
+        """
         plain = self._rate(f"{dtype}/0", costs.tokens)
         quantized = self._rate(f"{dtype}/{bits}", costs.tokens) if bits else plain
-        moved = costs.moved_bytes + costs.attention_bytes
-        busy = (
+        return (
             (costs.flops["plain"] + costs.attention_flops) / plain
-            + costs.flops["quantized"] / quantized
-            + moved / self.bytes_s
-            + costs.kernels * self.kernel_s
+            + costs.flops["quantized"] / quantized,
+            (costs.moved_bytes + costs.attention_bytes) / self.bytes_s,
+            costs.kernels * self.kernel_s,
         )
-        return self.factor * busy
 
     def _rate(self, kind: str, tokens: int) -> float:
         found = sorted((int(count), rate) for count, rate in self.products[kind].items())

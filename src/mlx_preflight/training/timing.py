@@ -5,6 +5,7 @@ It imports mlx; `duration` judges what it returns.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from mlx_preflight.core import environment
@@ -30,6 +31,9 @@ compared on an idle machine was 34 % off (embedded model, CPU, mlx-lm 0.32.2, 20
 CALIBRATED = 0.4
 """Share by which a time from this machine's calibration may be off."""
 
+FORWARD_CALLS = 0.5
+"""Primitives of a validation, which is not compiled, by those of a step, roughly."""
+
 SAVED_S = 0.05
 """Seconds of a save where none was measured; a file of adapters has few hundred MB at most."""
 
@@ -51,12 +55,23 @@ def find(context: Context, run: TrainingRun, batches: Batches, *, probe: bool = 
     """
     config = source.find(run.model).config
     most = max(batches.widths)
-    settings = peaks.settings_of(run, most)
+    settings = rehearsed_settings(run, most)
     kept = slice_runs.find(Workspace(context.state).cache / "rehearsals", config, settings)
     if kept is not None:
-        return of_rehearsal(kept)
+        return of_rehearsal(kept, elsewhere=run.world - run.here)
     prediction = peaks.training_peak(run, batches).prediction
     return of_prediction(prediction, most, note=context.note, probe=probe)
+
+
+def rehearsed_settings(run: TrainingRun, width: int) -> Settings:
+    """Return the settings under which a run is rehearsed: all of its processes, or one of them.
+
+    Args:
+        run: The run; where other machines take part, one process is rehearsed alone.
+        width: Tokens of a row, padded and cut.
+    """
+    found = peaks.settings_of(run, width)
+    return found if run.here == run.world else dataclasses.replace(found, ranks=1)
 
 
 def of_prediction(
@@ -128,8 +143,14 @@ def _calibrated(settings: Settings) -> Calibration | None:
     return found if found is not None and kinds <= found.speed.products.keys() else None
 
 
-def of_rehearsal(found: Rehearsal) -> StepTimes:
-    """Return the whole run's times from those of its slices."""
+def of_rehearsal(found: Rehearsal, *, elsewhere: int = 0) -> StepTimes:
+    """Return the whole run's times from those of its slices.
+
+    Args:
+        found: The rehearsal.
+        elsewhere: Processes on other machines, with which nothing was exchanged.
+    """
+    missing = f"; without the exchange with {elsewhere} other processes" if elsewhere else ""
     train, first, spread = step_times.combine(found.parts, "widths")
     half = Curve(train.widths, tuple(seconds / 2 for seconds in train.seconds))
     checked = half
@@ -143,7 +164,7 @@ def of_rehearsal(found: Rehearsal) -> StepTimes:
         save_s=max(sum(weight * seconds for weight, seconds in saves), 0.0),
         error=REHEARSED + 2 * spread,
         spread=spread,
-        source=f"a rehearsal: {found.describe()}",
+        source=f"a rehearsal: {found.describe()}{missing}",
     )
 
 
@@ -170,10 +191,11 @@ def estimated(
     # A validation computes forward only: two operations for each parameter and token.
     work = costs.all_flops
     share = min(2.0 * prediction.parameters * costs.tokens / work, 1.0) if work else 1.0
+    forward = tuple(seconds(costs.at(width).part(share, FORWARD_CALLS)) for width in widths)
     return StepTimes(
         train=train,
         first=Curve(widths, tuple(COMPILED * one for one in taken)),
-        validation=Curve(widths, tuple(share * one for one in taken)),
+        validation=Curve(widths, forward),
         save_s=SAVED_S,
         error=error,
         spread=0.0,

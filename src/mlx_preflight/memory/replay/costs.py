@@ -50,6 +50,24 @@ class Costs:
         """Return all multiplications and additions of products."""
         return sum(self.flops.values()) + self.attention_flops
 
+    def part(self, work: float, calls: float) -> Costs:
+        """Return the costs of a part of the step.
+
+        Args:
+            work: Its share of arithmetic and traffic.
+            calls: Its share of the primitives.
+        """
+        return Costs(
+            tokens=self.tokens,
+            width=self.width,
+            flops={kind: count * work for kind, count in self.flops.items()},
+            attention_flops=self.attention_flops * work,
+            weight_bytes=self.weight_bytes * work,
+            moved_bytes=self.moved_bytes * work,
+            attention_bytes=self.attention_bytes * work,
+            kernels=round(self.kernels * calls),
+        )
+
     def at(self, width: int) -> Costs:
         """Return the costs of the same step with rows of another width."""
         part = width / self.width

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
+from mlx.nn import utils
 
 from mlx_preflight.memory.replay.graph import Graph, Node
 
@@ -86,6 +88,26 @@ def drawn(key: list[Any]) -> Iterator[None]:
         yield
     finally:
         setattr(mx.random, original.__name__, original)
+
+
+def averaged(gradients: Any, ranks: int) -> Any:
+    """Return gradients as `average_gradients` of MLX (0.32) leaves them; nothing is sent.
+
+    A softmax stands for the sum over processes: both write into their argument where nobody
+    else holds it (mlx/backend/cpu/distributed.cpp), and neither is fused.
+
+    Args:
+        gradients: Tree of arrays.
+        ranks: Processes that would take part.
+    """
+    if ranks == 1:
+        return gradients
+    group = SimpleNamespace(size=lambda: ranks)
+    network = SimpleNamespace(all_sum=lambda x, **_: mx.softmax(x, axis=-1), init=lambda: group)
+    inside = {**vars(utils), "mx": SimpleNamespace(**{**vars(mx), "distributed": network})}
+    real = utils.average_gradients
+    inside[real.__name__] = FunctionType(real.__code__, inside, argdefs=real.__defaults__)
+    return inside[real.__name__](gradients)
 
 
 def _kernel(mark: Callable[[Any], Any], x: Any, rest: list[Any]) -> Any:

@@ -179,6 +179,7 @@ def _advance(
         gradient = tree_map(lambda x, y: x + y, gradient, before)
     if not update:
         return gradient
+    gradient = stand_ins.averaged(gradient, settings.ranks)
     if steps > 1:
         gradient = tree_map(lambda x: x / steps, gradient)
     optimizer.update(model, gradient)

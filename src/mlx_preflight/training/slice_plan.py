@@ -1,0 +1,185 @@
+"""Choice of the slices of a rehearsal, by memory and time, and the children that train them.
+
+It imports mlx; `slice_runs` keeps what they answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlx_preflight.core import child
+from mlx_preflight.core.errors import BlockedError, ChildTimeoutError, WorkerError
+from mlx_preflight.core.units import format_bytes
+from mlx_preflight.memory import predict as predicting
+from mlx_preflight.memory import slices
+from mlx_preflight.memory.predict import Prediction
+from mlx_preflight.memory.replay.costs import Costs
+from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.slices import Slice
+
+SIZES = (24, 16, 12, 8, 6, 4, 3, 2, 1)
+"""Blocks of the largest slice, tried in turn: the larger, the less is multiplied."""
+
+STEPS = 4
+"""Steps that a width takes at least."""
+
+LEAST_APART = 2
+"""Blocks that the largest slice has at least where time is short."""
+
+MOST_SCOUTED = 6
+"""Blocks with which every model of mlx_lm can be built."""
+
+CHILD = "mlx_preflight.runtime.rehearsal_child"
+
+RANKS = "mlx_preflight.runtime.ranks_child"
+
+
+@dataclass(frozen=True, slots=True)
+class Scout:
+    """What the smallest slice took.
+
+    Attributes:
+        step_s: Seconds of a step.
+        costs: What it computed.
+    """
+
+    step_s: float
+    costs: Costs
+
+    def seconds(self, costs: Costs, width: int) -> float:
+        """Return at most what another slice takes: arithmetic and calls grow each for itself."""
+        found = costs.at(width)
+        return self.step_s * max(
+            found.all_flops / self.costs.all_flops, found.kernels / self.costs.kernels
+        )
+
+
+def _predicted(config: Mapping[str, Any], run: Settings, one: Slice) -> Prediction:
+    return predicting.predict(one.config(config), one.settings(run))
+
+
+def scout(
+    config: Mapping[str, Any],
+    run: Settings,
+    width: int,
+    budget_bytes: int,
+    plan_s: float,
+    note: Callable[[str], None],
+) -> Scout:
+    """Train the smallest slice at the narrowest width."""
+    note(f"rehearsal: one block at {width} tokens")
+    job = {"widths": [width], "validation": [], "seconds": 0.0}
+    sizes = [size for size in (1, 2, MOST_SCOUTED) if size <= slices.blocks_of(config)]
+    for blocks in sizes:
+        one = Slice(blocks, 1)
+        try:
+            answer = train(config, run, one, job, budget_bytes, plan_s)
+        except ChildTimeoutError as error:
+            raise BlockedError(
+                f"a few steps of {blocks} block take over {plan_s:.0f} s on this machine",
+                hint="rehearse on the machine that trains, or rely on the prediction",
+            ) from error
+        except WorkerError:
+            # Some models need several blocks; what no size can do is the step itself.
+            if blocks == sizes[-1]:
+                raise
+            continue
+        step_s = float(np.median(answer["widths"][str(width)]["seconds"][1:]))
+        return Scout(step_s, _predicted(config, run, one).costs.at(width))
+    raise BlockedError("the model has no blocks")
+
+
+def plan(
+    config: Mapping[str, Any],
+    run: Settings,
+    widths: Sequence[int],
+    scouted: Scout,
+    budget_bytes: int,
+    plan_s: float,
+) -> tuple[tuple[Slice, ...], tuple[int, ...]]:
+    """Return the largest slices that fit memory and time, and their predicted peaks."""
+    reason = ""
+    for most in SIZES:
+        try:
+            chosen = slices.choose(config, run, most)
+        except ValueError as error:
+            reason = reason or str(error)
+            break  # smaller ones hold fewer kinds
+        peaks: dict[Slice, Prediction] = {}
+        seconds = 0.0
+        for one in sorted(chosen, key=lambda slice_: -slice_.blocks):
+            peaks[one] = _predicted(config, run, one)
+            seconds += sum(scouted.seconds(peaks[one].costs, width) for width in widths)
+            if STEPS * seconds > plan_s and most > LEAST_APART:
+                break
+        else:
+            if max(peak.peak_high_bytes for peak in peaks.values()) <= budget_bytes:
+                return chosen, tuple(peaks[one].peak_bytes for one in chosen)
+            reason = f"slices of {most} blocks do not fit into {format_bytes(budget_bytes)}"
+    raise BlockedError(
+        f"nothing can be rehearsed: {reason}",
+        hint="close other programs; what is predicted stays as it is",
+    )
+
+
+def train(
+    config: Mapping[str, Any],
+    run: Settings,
+    one: Slice,
+    job: Mapping[str, Any],
+    budget_bytes: int,
+    timeout_s: float,
+) -> Mapping[str, Any]:
+    """Train a slice in a fresh child, or in as many as the run has processes.
+
+    Args:
+        config: The whole model's config.
+        run: The whole run.
+        one: The slice.
+        job: Widths and seconds, see `runtime.rehearsal_child`.
+        budget_bytes: Memory that a child may take.
+        timeout_s: Seconds after which it is killed.
+
+    Raises:
+        WorkerError: A step fails.
+        ChildError: A child was killed or took too long.
+    """
+    settings = one.settings(run)
+    asked = {
+        **job,
+        "config": json.dumps(one.config(config)),
+        "settings": dataclasses.asdict(settings),
+        "memory_limit_bytes": budget_bytes,
+        "seed": 0,
+    }
+    label = f"rehearsing {config.get('model_type')}"
+    if run.ranks == 1:
+        found: Mapping[str, Any] = child.call(CHILD, asked, timeout_s=timeout_s, label=label).value
+        return found
+    together = {"module": CHILD, "ranks": run.ranks, "job": asked}
+    answers = child.call(RANKS, together, timeout_s=timeout_s, label=label).value
+    return _slowest(answers)
+
+
+def _slowest(answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return what several processes answered as that of one: they wait for each other.
+
+    The peak is the highest of them; `ranks` has what a step took each.
+    """
+    found = copy.deepcopy(dict(answers[0]))
+    for kind in ("widths", "validation"):
+        for width, one in found[kind].items():
+            every = [answer[kind][width] for answer in answers]
+            one["peak_bytes"] = max(other["peak_bytes"] for other in every)
+            one["seconds"] = [
+                max(taken) for taken in zip(*(o["seconds"] for o in every), strict=True)
+            ]
+            one["ranks"] = [float(np.median(other["seconds"])) for other in every]
+    return found
