@@ -49,6 +49,26 @@ def test_a_launcher_says_how_many_processes_there_are(tmp_path: Path) -> None:
     assert request_of(["mlx_lm.lora", *asked], 5).launch == ()
 
 
+def test_options_name_the_processes_as_the_launcher_would(tmp_path: Path) -> None:
+    """--ranks and --hostfile are short for its command; two ways at once are refused."""
+    run = request_of(["x.yaml"], None, ranks=2)
+    assert run.arguments == ("--config", "x.yaml")
+    assert run.launch == ("mlx.launch", "-n", "2", "mlx_lm.lora", "--config", "x.yaml")
+    hosts = tmp_path / "hosts.json"
+    hosts.write_text(
+        json.dumps([{"ssh": name, "ips": [name]} for name in ("127.0.0.1", "10.0.0.2")])
+    )
+    assert request_of(["x.yaml"], None, hostfile=hosts).launch[1:3] == ("--hostfile", str(hosts))
+    for typed, ranks, file in (
+        (["mlx.launch", "-n", "2", "mlx_lm.lora"], 2, None),
+        (["x.yaml"], 2, hosts),
+    ):
+        with pytest.raises(UsageError, match="named twice"):
+            request_of(typed, None, ranks=ranks, hostfile=file)
+    with pytest.raises(UsageError, match="no such file"):
+        request_of(["x.yaml"], None, hostfile=tmp_path / "absent.json")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

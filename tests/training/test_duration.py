@@ -58,7 +58,7 @@ def test_weighted_slices_make_steps_and_spread() -> None:
     """The whole is a sum, the first steps' surplus is the compilation, and noise adds up."""
 
     def answer(first: float, *steps: float) -> dict[str, Any]:
-        return {"widths": {"33": {"seconds": [first, *steps], "peak_bytes": 1}}}
+        return {"widths": {"33": {"seconds": [first, *steps], "peak_bytes": 1}}, "firsts": 1}
 
     parts = [(3.0, answer(5.0, 2.0, 2.0)), (-1.0, answer(2.0, 1.0, 1.0))]
     train, first, spread = step_times.combine(parts, "widths")

@@ -11,10 +11,11 @@ import pytest
 
 from mlx_preflight.core.errors import BlockedError, WorkerError
 from mlx_preflight.core.result import Status
+from mlx_preflight.memory.predict import predict
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.slices import Slice
 from mlx_preflight.plan import register
-from mlx_preflight.training import rehearsal, slice_runs
+from mlx_preflight.training import rehearsal, slice_plan, slice_runs, step_times
 from mlx_preflight.training.memory import PeakFacts
 from mlx_preflight.training.slice_runs import Rehearsal
 from tests.memory.models import qwen
@@ -84,6 +85,7 @@ def example(**changes: Any) -> Rehearsal:
     answers = tuple(
         {
             "widths": {"65": {"seconds": [1.0, 0.5, 0.5], "peak_bytes": peak}},
+            "firsts": 1,
             "validation": {},
             "save_s": 0.01,
         }
@@ -120,3 +122,43 @@ def test_widths_are_the_ends_and_a_middle() -> None:
     """Of many widths three are measured."""
     assert slice_runs.chosen_widths([97, 33, 65, 33, 513, 289]) == [33, 289, 513]
     assert slice_runs.chosen_widths([33, 33]) == [33]
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_training_are_rehearsed_together() -> None:
+    """In two processes of MLX's own launcher; the averaging of gradients is predicted."""
+    config = qwen(num_hidden_layers=2)
+    run = dataclasses.replace(SETTINGS, ranks=2, fine_tune_type="full")
+    job = {"widths": [33, 65], "validation": [65], "seconds": 1.0}
+    peaks = []
+    for ranks in (1, 2):
+        shared = dataclasses.replace(run, ranks=ranks)
+        answer = slice_plan.train(config, shared, Slice(2, 2), job, 10**10, 120)
+        peaks.append(answer["widths"]["65"]["peak_bytes"])
+        assert peaks[-1] == pytest.approx(predict(config, shared).peak_bytes, rel=0.03)
+    assert peaks[0] < peaks[1]
+    step = answer["widths"]["65"]
+    assert len(step["ranks"]) == 2
+    assert 0 < min(step["ranks"]) <= max(step["seconds"])
+
+
+def test_an_exception_in_one_of_several_processes_is_named() -> None:
+    """The other ones end with it, and nobody waits for a sum that will not come."""
+    config = qwen(rope_scaling={"rope_type": "no such type", "factor": 2.0})
+    shared = dataclasses.replace(SETTINGS, ranks=2)
+    with pytest.raises(WorkerError, match=r"rank \d.*no such type"):
+        slice_runs.rehearse(config, shared, [65], [], budget_bytes=10**10, note=quiet)
+
+
+def test_steps_that_compile_count_once() -> None:
+    """With accumulation, as many first steps as a cycle has are compiled."""
+    answer = {"widths": {"65": {"seconds": [3.0, 2.0, 0.5, 0.5], "peak_bytes": 1}}, "firsts": 2}
+    steps, first, spread = step_times.combine([(1.0, answer)], "widths")
+    assert (steps.seconds, first.seconds, spread) == ((0.5,), (4.0,), 0.0)
+
+
+def test_a_machine_that_slows_down_has_a_spread() -> None:
+    """Steps of one while agree with each other; the halves do not."""
+    steady, slower = step_times.mean([1.0, 1.01] * 20), step_times.mean([1.0] * 20 + [1.4] * 20)
+    assert steady[1] < 0.01
+    assert slower[1] == pytest.approx(0.2)

@@ -108,6 +108,7 @@ class Batches:
 
 def anywhere(said: bool) -> bool:
     """Return whether any of the processes that share a training says so; all must ask."""
+    # (A sum of a group of one is the number itself.)
     return bool(mx.distributed.all_sum(mx.array(float(said)), stream=mx.cpu).item())
 
 
@@ -119,8 +120,9 @@ def rehearse(job: Mapping[str, Any]) -> dict[str, Any]:
             the steps may take), `memory_limit_bytes` and `seed`.
 
     Returns:
-        `widths` and `validation`: width → seconds of each step, the first one first, and peak
-        in bytes; `save_s` and `adapter_bytes` of one save.
+        `widths` and `validation`: width → seconds of each step, in order, and peak in bytes;
+        `firsts`, how many steps of each width compile something; `save_s` and `adapter_bytes`
+        of one save.
     """
     guard(int(job["memory_limit_bytes"]))
     settings = Settings.from_json(job["settings"])
@@ -138,6 +140,7 @@ def rehearse(job: Mapping[str, Any]) -> dict[str, Any]:
     save_s, written = _save(model)
     return {
         "widths": _by_width(batches.trained, steps),
+        "firsts": settings.grad_accumulation_steps,
         "validation": {str(w): _evaluate(model, batches, w) for w in job["validation"]},
         "save_s": save_s,
         "adapter_bytes": written,
@@ -173,21 +176,24 @@ def _by_width(trained: list[int], steps: TrainingSteps) -> dict[str, Any]:
     for width, seconds, peak in zip(trained, steps.step_s, steps.peak_bytes, strict=True):
         one = found.setdefault(str(width), {"seconds": [], "peak_bytes": 0})
         one["seconds"].append(seconds)
-        one["peak_bytes"] = peak
+        one["peak_bytes"] = max(one["peak_bytes"], peak)
     return found
 
 
 def _evaluate(model: Any, batches: Batches, width: int) -> dict[str, Any]:
     """Return time and peak of validation batches of a width."""
     seconds: list[float] = []
-    share_s = batches.share_s / len(batches.widths)
+    # Processes that share a training end together, and a question between would be timed.
+    alone = batches.settings.ranks == 1
+    share_s = batches.share_s / len(batches.widths) if alone else 0.0
+    most = MOST if alone else EVALUATIONS
     reset_peak()
 
     def some(*_: Any, **__: Any) -> Iterator[tuple[Any, Any]]:
         started = time.perf_counter()
-        for number in range(MOST):
+        for number in range(most):
             begin = time.perf_counter()
-            if number >= EVALUATIONS and anywhere(begin - started > share_s):
+            if number >= EVALUATIONS and begin - started > share_s:
                 break
             yield batches.batch(width)
             seconds.append(time.perf_counter() - begin)

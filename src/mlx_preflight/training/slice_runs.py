@@ -28,6 +28,9 @@ PLAN_S = 60.0
 WIDTHS = 3
 """Widths that are measured: the narrowest, a middle one, the widest."""
 
+FORMAT = 2
+"""Version of what is kept; another one is not read."""
+
 START_S = 4.0
 """Seconds that a child takes to start and to draw its weights, roughly."""
 
@@ -95,7 +98,7 @@ def key(config: Mapping[str, Any], settings: Settings) -> str:
     """Return the digest of everything that a rehearsal depends on, this machine included."""
     packages = {name: version(name) for name in ("mlx", "mlx-lm")}
     machine = environment.capture()["processor"]
-    parts = [dict(config), dataclasses.asdict(settings), packages, machine]
+    parts = [FORMAT, dict(config), dataclasses.asdict(settings), packages, machine]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -52,7 +52,7 @@ class StepTimes:
 
     Attributes:
         train: Seconds of a training step.
-        first: Seconds that the first step of a width takes longer: its compilation.
+        first: Seconds that the first steps of a width take longer: their compilation.
         validation: Seconds of a validation batch.
         save_s: Seconds of a save.
         error: Share by which the whole may be off, both ways.
@@ -99,9 +99,10 @@ def combine(
         total, added, variance = 0.0, 0.0, 0.0
         for weight, answer in parts:
             seconds = answer[kind][str(width)]["seconds"]
-            average, error = mean(seconds[1:] or seconds)
+            warm = int(answer["firsts"]) if kind == "widths" else 1
+            average, error = mean(seconds[warm:] or seconds)
             total += weight * average
-            added += weight * max(seconds[0] - average, 0.0)
+            added += weight * max(sum(seconds[:warm]) - warm * average, 0.0)
             variance += (weight * error) ** 2
         steps.append(max(total, 1e-6))
         firsts.append(max(added, 0.0))
