@@ -19,6 +19,9 @@ from mlx_preflight.memory.settings import Settings
 NEVER = 10**9
 """Steps between two validations, and between two checkpoints: none is made."""
 
+SAVED = "adapters.safetensors"
+"""File of the adapters, in the working directory."""
+
 
 class TrainingSteps:
     """Figures of every step, as the trainer's callback.
@@ -75,20 +78,30 @@ def train(
         model=model,
         optimizer=optimizer,
         train_dataset=rows,
-        args=trainer.TrainingArgs(
-            batch_size=settings.batch_size,
-            iters=steps,
-            steps_per_report=1,
-            steps_per_eval=NEVER,
-            steps_per_save=NEVER,
-            max_seq_length=settings.max_seq_length,
-            grad_checkpoint=settings.grad_checkpoint,
-            grad_accumulation_steps=settings.grad_accumulation_steps,
-            adapter_file="adapters.safetensors",
-        ),
+        args=arguments(settings, steps),
         training_callback=recorder,
     )
     return recorder
+
+
+def arguments(settings: Settings, steps: int) -> trainer.TrainingArgs:
+    """Return arguments of the trainer that reports every step and only saves at the end.
+
+    Args:
+        settings: Batch, row length, checkpointing and accumulation.
+        steps: Steps to run at most.
+    """
+    return trainer.TrainingArgs(
+        batch_size=settings.batch_size,
+        iters=steps,
+        steps_per_report=1,
+        steps_per_eval=NEVER,
+        steps_per_save=NEVER,
+        max_seq_length=settings.max_seq_length,
+        grad_checkpoint=settings.grad_checkpoint,
+        grad_accumulation_steps=settings.grad_accumulation_steps,
+        adapter_file=SAVED,
+    )
 
 
 def reset_peak() -> int:

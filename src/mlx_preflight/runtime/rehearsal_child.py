@@ -23,7 +23,7 @@ from mlx_preflight.core.child_main import run_job
 from mlx_preflight.memory import architecture, slices
 from mlx_preflight.memory.measure_child import guard
 from mlx_preflight.memory.settings import Settings
-from mlx_preflight.memory.trainer import NEVER, TrainingSteps, reset_peak
+from mlx_preflight.memory.trainer import NEVER, SAVED, TrainingSteps, arguments, reset_peak
 
 LEAST = 3
 """Rounds over all widths beside the first steps, whatever they take."""
@@ -39,8 +39,6 @@ MOST = 20
 
 EVALUATIONS = 4
 """Validation batches of a width at least; the first one, which warms up, is not counted."""
-
-SAVED = "adapters.safetensors"
 
 
 class Batches:
@@ -154,17 +152,7 @@ def _train(model: Any, settings: Settings, batches: Batches) -> TrainingSteps:
         model=model,
         optimizer=optimizer,
         train_dataset=[],
-        args=trainer.TrainingArgs(
-            batch_size=settings.batch_size,
-            iters=NEVER,
-            steps_per_report=1,
-            steps_per_eval=NEVER,
-            steps_per_save=NEVER,
-            max_seq_length=max(batches.widths),
-            grad_checkpoint=settings.grad_checkpoint,
-            grad_accumulation_steps=settings.grad_accumulation_steps,
-            adapter_file=SAVED,
-        ),
+        args=arguments(settings, NEVER),
         iterate_batches=batches,
         training_callback=recorder,
     )
