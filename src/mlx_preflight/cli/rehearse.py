@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,12 +22,16 @@ from mlx_preflight.cli.options import (
 )
 from mlx_preflight.cli.options import note as show_note
 from mlx_preflight.core.errors import ExitCode, UsageError
+from mlx_preflight.core.heartbeat import heartbeat
 from mlx_preflight.core.units import GIGA, format_number, format_seconds
 from mlx_preflight.memory.options import LoraOptions
 from mlx_preflight.plan import register
 from mlx_preflight.plan.options import RunOptions, TrainingRequest, flag_of
 
 YAML = (".yaml", ".yml")
+
+BEAT_S = 0.5
+"""Seconds between two moves of the progress bar."""
 
 
 def attach(app: typer.Typer) -> None:
@@ -83,9 +90,10 @@ def _config(request: TrainingRequest, budget_gb: float | None, *, as_json: bool)
     from mlx_preflight.run.session import run_session
 
     judged = load_context(Path(), RunOptions(budget_gb=budget_gb), needs_table=False)
-    judged = dataclasses.replace(judged, training=request)
     wanted = (register.RUN6_REHEARSAL, register.RUN7_DURATION)
-    results = [run_session(register.find_session(name)[0], judged) for name in wanted]
+    with _progress() as note:
+        judged = dataclasses.replace(judged, training=request, note=note)
+        results = [run_session(register.find_session(name)[0], judged) for name in wanted]
     if as_json:
         print_json([result.to_json() for result in results])
     else:
@@ -111,9 +119,10 @@ def _model(target: str, options: LoraOptions, budget: int | None, *, as_json: bo
     judged = load_context(Path(), RunOptions(), needs_table=False)
     judged = dataclasses.replace(judged, training=TrainingRequest((), budget))
     limit = budgets.read_budget(judged).budget_bytes
-    found = slice_runs.rehearse(
-        source.config, settings, widths, [most], budget_bytes=limit, note=show_note
-    )
+    with _progress() as note:
+        found = slice_runs.rehearse(
+            source.config, settings, widths, [most], budget_bytes=limit, note=note
+        )
     times = timing.of_rehearsal(found)
     predicted = predict(source.config, settings)
     peak = rehearsal.corrected(found, predicted)
@@ -135,6 +144,25 @@ def _model(target: str, options: LoraOptions, budget: int | None, *, as_json: bo
     else:
         _show(document, found.describe())
     return ExitCode.of(peak.high_bytes <= limit)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show a bar of the planned seconds on a terminal, and notes alone elsewhere."""
+    if not sys.stderr.isatty():
+        yield show_note
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from mlx_preflight.training.slice_runs import PLAN_S
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("rehearsal", total=PLAN_S)
+        with heartbeat(BEAT_S, lambda: shown.advance(task, BEAT_S)):
+            yield lambda text: shown.update(task, description=escape(text))
 
 
 def _show(document: dict[str, Any], trained: str) -> None:
