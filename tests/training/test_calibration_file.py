@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlx_preflight.core.errors import ResultError
 from mlx_preflight.memory.predict import predict
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.models import source
-from mlx_preflight.training import calibration_file, timing
+from mlx_preflight.training import calibrating, calibration_file, timing
 from mlx_preflight.training.calibration_file import Calibration
 from mlx_preflight.training.speed import Speed
 
@@ -109,3 +111,21 @@ def test_hours_rest_on_it_and_name_it() -> None:
     calibration_file.write(calibrated(speed=slower))
     twice = timing.of_prediction(found, 64)
     assert float(twice.train.at(64)) == pytest.approx(2 * float(once.train.at(64)))
+
+
+@pytest.mark.parametrize("factors", [(2.0, 1.5, 8.0), (1.0, 3.0, 0.5)])
+def test_a_fit_finds_what_products_copies_and_calls_cost(factors: tuple[float, ...]) -> None:
+    """From steps in which they have different shares; the rates then add up to the steps."""
+    told = [(4.0, 1.0, 0.5), (0.1, 0.2, 0.4), (0.2, 0.8, 0.4), (8.0, 1.0, 0.2)]
+    parts = [(sum(np.multiply(one, factors)), one) for one in told]
+    found = calibrating.fitted(SPEED, parts)
+    assert found.factor == pytest.approx(factors[0])
+    assert found.bytes_s == pytest.approx(SPEED.bytes_s * factors[0] / factors[1])
+    assert found.kernel_s == pytest.approx(SPEED.kernel_s * factors[2] / factors[0])
+
+
+def test_a_fit_of_one_step_has_no_negative_cost() -> None:
+    """One model, one width: some part explains the step, and none is below zero."""
+    found = calibrating.fitted(SPEED, [(6.0, (1.0, 1.0, 1.0))])
+    assert min(found.factor, found.bytes_s, found.kernel_s) > 0
+    assert all(math.isfinite(value) for value in (found.factor, found.bytes_s, found.kernel_s))
