@@ -64,6 +64,36 @@ def test_what_the_launcher_refuses_is_a_usage_error(words: list[str], said: str)
         request_of(["mlx.launch", *words], None)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "no host is named"),
+        ("null", "no host is named"),
+        ('{"hosts": []}', "no host is named"),
+        ('{"hosts": [{"ssh": "localhost"}], "envs": 3}', "TypeError"),
+        ("[1]", "Failed to parse hostfile"),
+    ],
+)
+def test_a_file_without_hosts_is_a_usage_error(tmp_path: Path, text: str, said: str) -> None:
+    """Which mlx.launch takes, to start nothing, or to end in a traceback."""
+    file = tmp_path / "hosts.json"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        request_of(["x.yaml"], None, hostfile=file)
+
+
+def test_a_folder_is_no_file_of_hosts(tmp_path: Path) -> None:
+    """Said so; it is there, after all."""
+    with pytest.raises(UsageError, match="not a file"):
+        request_of(["x.yaml"], None, hostfile=tmp_path)
+
+
+def test_the_help_of_the_launcher_starts_nothing() -> None:
+    """It is no error of its own, and its last line would say nothing."""
+    with pytest.raises(UsageError, match="no program is named"):
+        request_of(["mlx.launch", "--help"], None)
+
+
 def test_processes_share_batch_and_machine(write_run: Write, judge_run: Judge) -> None:
     """Two here: half of the rows each, twice the memory, and the printed command launches them."""
     context = write_run()

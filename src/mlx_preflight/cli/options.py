@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from mlx_preflight.core.errors import UsageError
+from mlx_preflight.cli import json_output
+from mlx_preflight.core.errors import EstimateError, UsageError
+from mlx_preflight.core.units import GIGA
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import register
 from mlx_preflight.plan import settings as project_table
@@ -37,6 +38,9 @@ HostfileOption = Annotated[
     Path | None,
     typer.Option("--hostfile", help="Hosts of mlx.launch that share the training."),
 ]
+MOST_GB = 1e6
+"""Sizes in GB that are typed end here."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
@@ -164,6 +168,19 @@ def show_facts(title: str, facts: dict[str, Any], *, as_json: bool) -> None:
         screen.show_facts(title, facts)
 
 
+def bytes_of(size_gb: float | None, name: str = "budget-gb") -> int | None:
+    """Return a size in bytes that was typed in GB; None where none was.
+
+    Raises:
+        EstimateError: It is no size, NaN and infinity included.
+    """
+    if size_gb is None:
+        return None
+    if not 0 < size_gb < MOST_GB:  # (refuses NaN as well)
+        raise EstimateError(name, size_gb, "a number of GB above 0 and below a million")
+    return int(size_gb * GIGA)
+
+
 def note(line: str) -> None:
     """Show a line of progress beside the output."""
     print(line, file=sys.stderr, flush=True)
@@ -178,7 +195,7 @@ def progress(text: str, *, quiet: bool) -> Any:
 
 def print_json(document: object) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))
+    json_output.print_document(document)
 
 
 def require_modules(*modules: str) -> None:

@@ -102,6 +102,10 @@ class ChildTimeoutError(ChildError):
     """Child that was killed because it ran past its time."""
 
 
+class MemoryLimitError(ChildError):
+    """Child that ended itself because it used more memory than it was allowed."""
+
+
 class ResultError(PreflightError):
     """Result file that is unreadable, foreign or of another schema."""
 

@@ -68,7 +68,8 @@ def _hosts(hostfile: Path | None) -> list[str]:
     if hostfile is None:
         return []
     if not hostfile.is_file():
-        raise UsageError(f"{hostfile}: no such file", hint="name a hostfile of mlx.launch")
+        there = "not a file" if hostfile.exists() else "no such file"
+        raise UsageError(f"{hostfile}: {there}", hint="name a hostfile of mlx.launch")
     return ["--hostfile", str(hostfile)]
 
 
