@@ -36,9 +36,7 @@ def main() -> None:
         json_output.print_error(str(error), error.hint, error.exit_code, sys.argv[1:])
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        json_output.print_error(INTERRUPTED, "", ExitCode.INTERRUPTED, sys.argv[1:])
-        sys.exit(ExitCode.INTERRUPTED)
+        sys.exit(_interrupted())
     except Exception as error:
         if (code := _usage_exit(error)) is None:
             raise
@@ -49,14 +47,21 @@ def _usage_exit(error: Exception) -> int | None:
     """Show a usage error in Typer's own words and return its exit code; None for any other."""
     show = getattr(error, "show", None)
     code = getattr(error, "exit_code", None)
-    if type(error).__name__ == "Abort":
-        return ExitCode.INTERRUPTED
+    if type(error).__name__ == "Abort":  # (what Typer makes of an interrupt inside a command)
+        return _interrupted()
     if show is None or not isinstance(code, int):
         return None
     show()
     said = str(getattr(error, "format_message", error.__str__)())
     json_output.print_error(said, "", code, sys.argv[1:])
     return code
+
+
+def _interrupted() -> ExitCode:
+    """Say that the command was interrupted, and return the exit code."""
+    print(INTERRUPTED, file=sys.stderr)
+    json_output.print_error(INTERRUPTED, "", ExitCode.INTERRUPTED, sys.argv[1:])
+    return ExitCode.INTERRUPTED
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:

@@ -77,6 +77,12 @@ def estimate(
 
     source, settings = api.read(model, options)
     budget = bytes_of(budget_gb)
+    if duration is not None:
+        from mlx_preflight.training import timing
+
+        timing.require_speed(settings.backend, chip)
+    elif chip:
+        raise UsageError("--chip: only with --duration", hint="add --duration ITERATIONS")
     with progress(f"tracing {source.name}", quiet=as_json):
         from mlx_preflight.memory.predict import predict
 
@@ -209,6 +215,10 @@ def fit(
     place = "" if write is None else source.place  # (refused before the search, not after it)
     if prefer not in PREFERENCES:
         raise EstimateError("prefer", prefer, " or ".join(PREFERENCES))
+    if prefer == "time" or chip:
+        from mlx_preflight.training import timing
+
+        timing.require_speed(settings.backend, chip)
     lengths = None if data is None else _lengths(source, data)
     limits: Sequence[int] = ()
     if lengths is not None:
