@@ -19,7 +19,7 @@ from mlx_preflight.core.units import GIGA
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import register
 from mlx_preflight.plan import settings as project_table
-from mlx_preflight.plan.options import BUDGET_HELP, RunOptions, flag_of
+from mlx_preflight.plan.options import BUDGET_HELP, MOST_GB, RunOptions, flag_of
 from mlx_preflight.run import context
 from mlx_preflight.run.context import Context
 from mlx_preflight.run.session import run_session
@@ -38,9 +38,6 @@ HostfileOption = Annotated[
     Path | None,
     typer.Option("--hostfile", help="Hosts of mlx.launch that share the training."),
 ]
-MOST_GB = 1e6
-"""Sizes in GB that are typed end here."""
-
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlx_preflight.cli.options import MOST_GB
 from mlx_preflight.core import environment, user_data
 from mlx_preflight.core.errors import PreflightError, UsageError
 from mlx_preflight.core.units import GIGA, format_bytes, format_interval
+from mlx_preflight.plan.options import MOST_GB
 from mlx_preflight.run.context import new_run_id
 
 if TYPE_CHECKING:

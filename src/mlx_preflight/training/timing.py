@@ -147,11 +147,7 @@ def require_speed(backend: str, chip: str = "") -> None:
             f"--chip {chip} is a GPU, and the run computes on the cpu",
             hint="add --backend metal, or leave out --chip",
         )
-    if (
-        not chip
-        and backend != calibration.backend()
-        and not calibration_file.path(backend).exists()
-    ):
+    if not chip and backend != calibration.backend() and not calibration_file.paths(backend):
         raise UsageError(f"no speed is known of {backend}", hint=NAME_CHIP)
 
 
