@@ -110,8 +110,9 @@ def test_an_edited_or_broken_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="digest is of another content"):
         calibration_file.read(file)
     file.write_text(json.dumps(document).replace("1.5", "NaN"))
-    with pytest.raises(ResultError):
+    with pytest.raises(ResultError, match="NaN is not JSON") as found:
         calibration_file.read(file)
+    assert "calibrate" in found.value.hint
     file.write_text("[]")
     with pytest.raises(ResultError, match="no mapping"):
         calibration_file.read(file)

@@ -36,6 +36,13 @@ def test_a_command_is_taken_as_typed() -> None:
     assert arguments_of(["--model", "embedded"]) == ("--model", MODEL, "--train")
 
 
+def test_another_program_is_no_config() -> None:
+    """Its options would be blamed otherwise; a config that is not there is a finding, later."""
+    with pytest.raises(UsageError, match=r"ls: a program, and neither mlx_lm\.lora"):
+        arguments_of(["ls", "-l"])
+    assert arguments_of(["absent"]) == ("--config", "absent")
+
+
 def test_a_launcher_says_how_many_processes_there_are(tmp_path: Path) -> None:
     """As mlx.launch itself reads its options; a host elsewhere needs no memory here."""
     asked = ("-c", "x.yaml", "--train")

@@ -146,9 +146,13 @@ def read(file: Path) -> Calibration:
         ResultError: A field is missing, unknown, of another type or out of range; the message
             names it.
     """
-    document = read_json(file)
+    hint = "make another one: `mlx-preflight calibrate`"
+    try:
+        document = read_json(file)
+    except ResultError as error:
+        raise ResultError(str(error), hint=hint) from error
     for problem in _problems(document):
-        raise ResultError(f"{file}: {problem}", hint="make another one: `mlx-preflight calibrate`")
+        raise ResultError(f"{file}: {problem}", hint=hint)
     speed = Speed(
         document["products"], document["bytes_s"], document["kernel_s"], document["factor"]
     )
