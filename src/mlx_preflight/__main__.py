@@ -8,7 +8,7 @@ from types import FrameType
 from typing import NoReturn
 
 from mlx_preflight.cli import json_output
-from mlx_preflight.core.errors import ExitCode, PreflightError
+from mlx_preflight.core.errors import ExitCode, InterruptedCommandError, PreflightError
 from mlx_preflight.core.text import strip_control
 
 INTERRUPTED = "interrupted; the results written so far are kept"
@@ -29,14 +29,14 @@ def main() -> None:
         )
 
         code = app(standalone_mode=False)
+    except (KeyboardInterrupt, InterruptedCommandError):
+        sys.exit(_interrupted())
     except PreflightError as error:
         print(f"error: {strip_control(str(error))}", file=sys.stderr)
         if error.hint:
             print(f"  try: {strip_control(error.hint)}", file=sys.stderr)
         json_output.print_error(str(error), error.hint, error.exit_code, sys.argv[1:])
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(_interrupted())
     except Exception as error:
         if (code := _usage_exit(error)) is None:
             raise
@@ -47,7 +47,7 @@ def _usage_exit(error: Exception) -> int | None:
     """Show a usage error in Typer's own words and return its exit code; None for any other."""
     show = getattr(error, "show", None)
     code = getattr(error, "exit_code", None)
-    if type(error).__name__ == "Abort":  # (what Typer makes of an interrupt inside a command)
+    if type(error).__name__ == "Abort":  # (a question that nobody answered)
         return _interrupted()
     if show is None or not isinstance(code, int):
         return None

@@ -268,3 +268,13 @@ def test_a_budget_is_a_size(size: str) -> None:
     """Of every command that takes one."""
     for command in (("estimate", *SMALL), ("fit", *SMALL), ("rehearse", *SMALL), ("qualify",)):
         assert "budget" in refuse(*command, "--budget-gb", size)
+
+
+def test_a_run_over_its_budget_gets_no_hours() -> None:
+    """It pages: no figure is better than a wrong one."""
+    run = ("estimate", "qwen2.5-coder-7b", *ONE, "--duration", "100", "--chip", "M1 Max")
+    code, out = call(*run, "--budget-gb", "1")
+    assert code == 1
+    assert "time unknown" in out
+    assert "duration" not in json.loads(call(*run, "--budget-gb", "1", "--json")[1])
+    assert json.loads(call(*run, "--budget-gb", "64", "--json")[1])["duration"]["total_s"] > 0

@@ -93,7 +93,8 @@ def estimate(
         from mlx_preflight.memory import plot as plots
 
         plots.step(found, plot, f"{source.name}, {settings.backend}, simulated")
-    timed = None if duration is None else _duration(found, duration, chip)
+    fits = budget is None or found.peak_high_bytes <= budget
+    timed = _duration(found, duration, chip) if duration is not None and fits else None
     if as_json:
         print_json({**_document(source, found, budget), **(timed.to_json() if timed else {})})
     else:
@@ -104,7 +105,9 @@ def estimate(
         )
         if timed is not None:
             typer.echo(timed.line)
-    raise typer.Exit(ExitCode.of(budget is None or found.peak_high_bytes <= budget))
+        elif duration is not None:
+            typer.echo("time unknown: a run over its budget pages, and has no speed worth a figure")
+    raise typer.Exit(ExitCode.of(fits))
 
 
 @dataclasses.dataclass(frozen=True)

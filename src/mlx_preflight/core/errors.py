@@ -122,6 +122,12 @@ class BlockedError(PreflightError):
     """Check that cannot run until something named in the hint exists."""
 
 
+class InterruptedCommandError(PreflightError):
+    """Ctrl-C or SIGTERM inside a command; raised by the root command alone."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class NothingRanError(PreflightError):
     """Run without any result."""
 

@@ -34,8 +34,6 @@ def launched(job: Mapping[str, Any]) -> list[Any]:
     arguments = ["-n", str(job["ranks"]), "--backend", BACKEND, "--starting-port", _free_port()]
     program = [sys.executable, "-m", str(job["module"]), str(question), str(answer)]
     sys.argv = ["mlx.launch", *arguments, "--", *program]
-    # Each rank keeps its process id in a file that a killed one leaves behind (mlx 0.32).
-    os.environ["TMPDIR"] = str(Path.cwd())
     launch.main()
     return [_written(answer_of(answer, rank)) for rank in range(job["ranks"])]
 
