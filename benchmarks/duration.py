@@ -178,7 +178,7 @@ def _compared(number: int, run: dict[str, Any], options: Any) -> dict[str, Any]:
         },
         "memory_corrected": {
             "error": one.peak_bytes / peak - 1,
-            "inside": one.low_bytes <= peak <= one.high_bytes,
+            "inside": one.peak_low_bytes <= peak <= one.peak_high_bytes,
             "ratio": one.ratio,
         },
     }

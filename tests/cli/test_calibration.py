@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from mlx_preflight.training import calibration_file
+from mlx_preflight.training.calibration_file import Calibration
+from mlx_preflight.training.speed import Speed
 
 
 def typed(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,3 +61,28 @@ def test_a_machine_is_calibrated_once_for_every_folder(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"schema": 1', '"schema": 7'))
     refused = typed(data, "calibration", "import", str(file))
     assert "schema 7" in refused.stderr
+
+
+def test_a_calibration_of_other_hardware_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said when it is imported and when it is shown, and it takes nobody's place."""
+    monkeypatch.setenv("MLX_PREFLIGHT_DATA", str(tmp_path / "data"))
+    machine = {**calibration_file.machine(), "cpu_count": 999}
+    products = {"float32/0": {"128": 1e10}}
+    found = Calibration(
+        *("cpu", machine, {"mlx": "1"}, "2026-01-02T03:04:05+00:00"),
+        *(Speed(products, 1e10, 1e-6, 1.5), {}),
+    )
+    own = calibration_file.write(dataclasses.replace(found, machine=calibration_file.machine()))
+    before = own.read_bytes()
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(found.to_json()))
+    done = typed(tmp_path / "data", "calibration", "import", str(file))
+    assert done.returncode == 0
+    assert "does not count here: cpu_count is 999" in done.stdout
+    assert own.read_bytes() == before
+    shown = typed(tmp_path / "data", "calibration", "show", "--json")
+    assert [one["counts_here"] for one in json.loads(shown.stdout)] == [True, False]
+    assert "does not count" in typed(tmp_path / "data", "calibration", "show").stdout
+    assert typed(tmp_path / "data", "calibration", "forget").stdout.count("removed") == 2

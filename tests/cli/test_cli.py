@@ -403,3 +403,36 @@ def test_a_script_prints_its_lines_and_exits_by_status(
     assert json.loads(capsys.readouterr().out)["id"] == "ac2-selection"
     assert main("--profile", "embeded") == 2
     assert "did you mean 'embedded'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("rehearse", "embedded", "--budget-gb", "nan", "--json"), 2),
+        (("rehearse", "embedded", "--budget-gb", "inf", "--json"), 2),
+        (("rehearse", "--json", "x.yaml", "--budget-gb", "-1"), 2),
+        (("rehearse", "--json"), 2),
+        (("rehearse", "embedded", "--json", "--num-layers", "5", "--max-seq-length", "64"), 2),
+        (("qualify", "--json", "--iters", "many"), 2),
+        (("calibration", "show", "--json"), 3),
+        (("estimate", "no such model", "--json"), 2),
+        (("fit", "embedded", "--json", "--budget-gb", "1", "--prefer", "speed"), 2),
+    ],
+)
+def test_an_error_is_one_document_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int
+) -> None:
+    """A program that reads stdout gets JSON in every case, and no slice is trained first."""
+    monkeypatch.setenv("MLX_PREFLIGHT_DATA", str(tmp_path / "data"))
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    document = json.loads(done.stdout)
+    assert document["exit_code"] == code
+    assert document["error"]
+    assert "rehearsal" not in done.stderr
+
+
+def test_flags_of_another_program_ask_for_no_document(tmp_path: Path) -> None:
+    """What is behind `--` is the command that is judged."""
+    done = run("qualify", "--", "mlx_lm.lora", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")

@@ -251,3 +251,30 @@ def test_stored_bits_are_the_ones_that_are_measured(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"x")
     arguments = (str(folder), *SMALL[1:], "--backend", calibration.backend(), "--bits", "8")
     assert "as the weights are stored" in refuse("measure", *arguments)
+
+
+def test_a_chip_is_looked_up_before_a_search() -> None:
+    """Not after it, which takes half a minute; and never left unused in silence."""
+    metal = ("--max-seq-length", "256", "--backend", "metal")
+    time = ("fit", "qwen2.5-coder-7b", *metal, "--budget-gb", "16", "--prefer", "time")
+    assert refuse(*time, "--chip", "M4X") == "no speed is known of M4X"
+    assert refuse("estimate", *SMALL, "--chip", "M1") == "--chip: only with --duration"
+    cpu = ("estimate", *SMALL, "--backend", "cpu", "--duration", "9", "--chip", "M1")
+    assert "is a GPU" in refuse(*cpu)
+
+
+@pytest.mark.parametrize("size", ["nan", "inf", "-1", "0", "1e300"])
+def test_a_budget_is_a_size(size: str) -> None:
+    """Of every command that takes one."""
+    for command in (("estimate", *SMALL), ("fit", *SMALL), ("rehearse", *SMALL), ("qualify",)):
+        assert "budget" in refuse(*command, "--budget-gb", size)
+
+
+def test_a_run_over_its_budget_gets_no_hours() -> None:
+    """It pages: no figure is better than a wrong one."""
+    run = ("estimate", "qwen2.5-coder-7b", *ONE, "--duration", "100", "--chip", "M1 Max")
+    code, out = call(*run, "--budget-gb", "1")
+    assert code == 1
+    assert "time unknown" in out
+    assert "duration" not in json.loads(call(*run, "--budget-gb", "1", "--json")[1])
+    assert json.loads(call(*run, "--budget-gb", "64", "--json")[1])["duration"]["total_s"] > 0

@@ -190,7 +190,7 @@ def test_ctrl_c_ends_it_and_its_children(tmp_path: Path) -> None:
     """SIGINT to the process group while rows are read: 130, nothing lives on."""
     write(tmp_path)
     rows_of.folder(tmp_path / "data", {"train": rows_of.chats(60_000)})
-    command = [sys.executable, "-m", "mlx_preflight", "qualify", "x.yaml"]
+    command = [sys.executable, "-m", "mlx_preflight", "qualify", "x.yaml", "--json"]
     with subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -203,9 +203,11 @@ def test_ctrl_c_ends_it_and_its_children(tmp_path: Path) -> None:
             started = wait_for(psutil.Process(child.pid), "training_data")
         finally:
             os.killpg(child.pid, signal.SIGINT)
-        _, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     assert "Traceback" not in err
+    assert err.endswith("interrupted; the results written so far are kept\n")
+    assert json.loads(out)["exit_code"] == 130
     _, alive = psutil.wait_procs(started, timeout=10)
     assert not alive
 

@@ -12,12 +12,12 @@ from mlx_preflight.core import errors
 
 
 def test_every_error_has_the_one_base_and_a_documented_exit_code() -> None:
-    """All errors derive from PreflightError and exit with 2, 3 or 4."""
+    """All errors derive from PreflightError and exit with 2, 3, 4, or 130 of an interrupt."""
     found = [item for _, item in inspect.getmembers(errors, inspect.isclass)]
     kinds = [item for item in found if issubclass(item, errors.PreflightError)]
     assert len(kinds) >= 7
     assert len(kinds) == sum(issubclass(item, Exception) for item in found)
-    assert {item.exit_code for item in kinds} == {2, 3, 4}
+    assert {item.exit_code for item in kinds} == {2, 3, 4, 130}
 
 
 def test_the_hint_is_kept_beside_the_message() -> None:

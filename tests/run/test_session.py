@@ -129,6 +129,22 @@ def test_what_raises_becomes_a_row(
     assert rows[1][1] is (status if where == "gather" else Status.PASS)
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("FINISH1.1: no folder", "see FINISH1.1"),
+        ("RUN6.1 fails: no step ended", "see RUN6.1"),
+        ("nothing is trained", "mend one"),
+    ],
+)
+def test_what_waits_for_a_check_says_which(
+    module: Module, context: Context, said: str, remedy: str
+) -> None:
+    """The remedy of the check itself would be of no use before that one passes."""
+    module.answer(t1=raising(BlockedError(said)))
+    assert seen(SESSION, context)[0][3] == remedy
+
+
 def test_a_module_that_does_not_exist_is_an_error(context: Context) -> None:
     """A session without its module answers every check with ERROR."""
     rows = seen(dataclasses.replace(SESSION, module="testing_gone"), context)

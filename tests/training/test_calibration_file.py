@@ -55,6 +55,19 @@ def test_a_calibration_is_found_again_on_the_same_hardware(data_folder: Path) ->
         assert calibration_file.find("cpu") is None
 
 
+def test_its_own_calibration_comes_before_an_imported_one() -> None:
+    """Which never replaces it, and counts where there is no other."""
+    other = calibrated(created="2025-01-01T00:00:00+00:00")
+    calibration_file.write(other, imported=True)
+    assert calibration_file.find("cpu") == other
+    calibration_file.write(calibrated())
+    calibration_file.write(other, imported=True)
+    assert calibration_file.find("cpu") == calibrated()
+    elsewhere = calibrated(machine={**calibration_file.machine(), "processor": "Apple M9"})
+    calibration_file.write(elsewhere)
+    assert calibration_file.find("cpu") == other
+
+
 FAULTS: dict[str, tuple[str, Any]] = {
     "schema": ("schema 2", 2),
     "backend": ("backend is 'tpu'", "tpu"),
@@ -67,6 +80,17 @@ FAULTS: dict[str, tuple[str, Any]] = {
     "machine": ("machine.processor: no str", {}),
     "versions": ("a version is no text", {"mlx": 1}),
     "other": ("other: unknown", 1),
+    "products ": ("products: none", {}),
+    "products  ": ("unknown kind", {"float32/\u00b2": {"1": 1.0}}),
+    "products   ": ("no rates by tokens", {"float32/0": {"\u00b2": 1.0}}),
+    "products    ": ("no rates by tokens", {"float32/0": {"9" * 5000: 1.0}}),
+    "versions ": ("versions: over 200 characters, or control", {"mlx": "\x1b[2J"}),
+    "versions  ": ("versions: over 200 characters, or control", {"mlx": "1" * 300}),
+    "steps ": ("steps: over 200 characters, or control", {"\x1b[31m": [1.0]}),
+    "machine ": (
+        "machine.processor: over 200 characters, or control",
+        {**calibration_file.machine(), "processor": "\x1b[31mM1"},
+    ),
 }
 
 
@@ -74,7 +98,7 @@ FAULTS: dict[str, tuple[str, Any]] = {
 def test_a_wrong_field_is_named(tmp_path: Path, name: str) -> None:
     """Whatever a file from elsewhere holds, it changes nothing but numbers in range."""
     said, value = FAULTS[name]
-    document = {**calibrated().to_json(), name: value}
+    document = {**calibrated().to_json(), name.strip(): value}
     (tmp_path / "x.json").write_text(json.dumps(document))
     with pytest.raises(ResultError, match=said.replace("(", "\\(")):
         calibration_file.read(tmp_path / "x.json")
@@ -88,8 +112,9 @@ def test_an_edited_or_broken_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="digest is of another content"):
         calibration_file.read(file)
     file.write_text(json.dumps(document).replace("1.5", "NaN"))
-    with pytest.raises(ResultError):
+    with pytest.raises(ResultError, match="NaN is not JSON") as found:
         calibration_file.read(file)
+    assert "calibrate" in found.value.hint
     file.write_text("[]")
     with pytest.raises(ResultError, match="no mapping"):
         calibration_file.read(file)

@@ -36,6 +36,13 @@ def test_a_command_is_taken_as_typed() -> None:
     assert arguments_of(["--model", "embedded"]) == ("--model", MODEL, "--train")
 
 
+def test_another_program_is_no_config() -> None:
+    """Its options would be blamed otherwise; a config that is not there is a finding, later."""
+    with pytest.raises(UsageError, match=r"ls: a program, and neither mlx_lm\.lora"):
+        arguments_of(["ls", "-l"])
+    assert arguments_of(["absent"]) == ("--config", "absent")
+
+
 def test_a_launcher_says_how_many_processes_there_are(tmp_path: Path) -> None:
     """As mlx.launch itself reads its options; a host elsewhere needs no memory here."""
     asked = ("-c", "x.yaml", "--train")
@@ -82,6 +89,36 @@ def test_what_the_launcher_refuses_is_a_usage_error(words: list[str], said: str)
     """With its own words, and nothing is started."""
     with pytest.raises(UsageError, match=said):
         request_of(["mlx.launch", *words], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "no host is named"),
+        ("null", "no host is named"),
+        ('{"hosts": []}', "no host is named"),
+        ('{"hosts": [{"ssh": "localhost"}], "envs": 3}', "TypeError"),
+        ("[1]", "Failed to parse hostfile"),
+    ],
+)
+def test_a_file_without_hosts_is_a_usage_error(tmp_path: Path, text: str, said: str) -> None:
+    """Which mlx.launch takes, to start nothing, or to end in a traceback."""
+    file = tmp_path / "hosts.json"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        request_of(["x.yaml"], None, hostfile=file)
+
+
+def test_a_folder_is_no_file_of_hosts(tmp_path: Path) -> None:
+    """Said so; it is there, after all."""
+    with pytest.raises(UsageError, match="not a file"):
+        request_of(["x.yaml"], None, hostfile=tmp_path)
+
+
+def test_the_help_of_the_launcher_starts_nothing() -> None:
+    """It is no error of its own, and its last line would say nothing."""
+    with pytest.raises(UsageError, match="no program is named"):
+        request_of(["mlx.launch", "--help"], None)
 
 
 def test_processes_share_batch_and_machine(write_run: Write, judge_run: Judge) -> None:

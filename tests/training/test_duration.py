@@ -92,7 +92,11 @@ def test_an_unknown_chip_is_refused() -> None:
         timing.of_prediction(dataclasses.replace(trained()), 256)
     assert chips.find("Apple M3 Max") == chips.CHIPS["M3 Max"]
     assert chips.find("Apple M1") == chips.CHIPS["M1"]
-    assert chips.find("Intel(R) Xeon(R)") is None
+    assert chips.find("m1 max") == chips.CHIPS["M1 Max"]
+    assert chips.find("Apple M1 (Virtual)") == chips.CHIPS["M1"]
+    assert chips.find("NVIDIA A100-SXM4-80GB") == chips.CHIPS["A100"]
+    for other in ("Intel(R) Xeon(R)", "M1-Max", "M1 Maxx", "M1 Ultra", "Apple M12", ""):
+        assert chips.find(other) is None
 
 
 def test_more_work_takes_longer() -> None:

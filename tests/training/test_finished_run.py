@@ -109,6 +109,15 @@ def base(adapters: Path, **options: Any) -> finished_run.Base:
     return finished_run.find_base(judged, finished_run.read(judged))
 
 
+def test_a_cut_adapter_is_not_downloaded_again(adapters: Path) -> None:
+    """It was trained: a numbered save helps, or another training."""
+    with (adapters / "adapters.safetensors").open("r+b") as stream:
+        stream.truncate(60)
+    with pytest.raises(CheckpointError, match="truncated") as found:
+        finished_run.read(context(adapters))
+    assert "train again" in found.value.hint
+
+
 def test_a_copy_of_the_base_is_the_base(adapters: Path, tmp_path: Path) -> None:
     """Files decide and not folders."""
     shutil.copytree(EMBEDDED_FOLDER, tmp_path / "copy")

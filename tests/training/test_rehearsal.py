@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from mlx_preflight.core.errors import BlockedError, WorkerError
+from mlx_preflight.core.errors import BlockedError, ChildError, WorkerError
 from mlx_preflight.core.result import Status
 from mlx_preflight.memory.predict import predict
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.slices import Slice
 from mlx_preflight.plan import register
+from mlx_preflight.plan.options import TrainingRequest
 from mlx_preflight.training import rehearsal, slice_plan, slice_runs, step_times
 from mlx_preflight.training.memory import PeakFacts
 from mlx_preflight.training.slice_runs import Rehearsal
@@ -74,10 +75,29 @@ def test_a_failing_step_fails_its_check_and_blocks_the_others() -> None:
 
 
 def test_a_budget_below_one_block_blocks() -> None:
-    """The child ends itself, or nothing is started: no figure is made up."""
-    with pytest.raises(Exception, match=r"limit|fit") as found:
+    """Nothing is started where the prediction says so; else the child ends itself."""
+    with pytest.raises(BlockedError, match=r"one block at 65 tokens needs .* budget is 0\.0010"):
         slice_runs.rehearse(qwen(), SETTINGS, [65], [], budget_bytes=10**6, note=quiet)
+    with pytest.raises(BlockedError, match=r"rehearsed: .*used .*limit of 0\.0500 GB$"):
+        slice_runs.rehearse(qwen(), SETTINGS, [65], [], budget_bytes=5 * 10**7, note=quiet)
+
+
+def test_a_rank_that_dies_is_no_failing_step() -> None:
+    """It ended itself, over its limit: that says nothing of the versions."""
+    both = dataclasses.replace(SETTINGS, ranks=2)
+    with pytest.raises(ChildError, match=r"rank \d was killed") as found:
+        slice_runs.rehearse(qwen(), both, [65], [], budget_bytes=5 * 10**7, note=quiet)
     assert not isinstance(found.value, WorkerError)
+
+
+def test_what_no_slice_fits_is_predicted_only(write_run: Write, judge_run: Judge) -> None:
+    """With the peak that was predicted, which decides: nothing was measured against it."""
+    context = write_run()
+    request = dataclasses.replace(context.training or TrainingRequest(()), budget_bytes=10**6)
+    found = judge_run(dataclasses.replace(context, training=request), RUN6)
+    assert found[register.RUN6_1].status is Status.BLOCKED
+    assert found[register.RUN6_3].status is Status.FAIL
+    assert "predicted only: 0.0" in found[register.RUN6_3].reason
 
 
 def example(**changes: Any) -> Rehearsal:
@@ -104,7 +124,7 @@ def test_a_corrected_peak_is_narrower() -> None:
     one = rehearsal.corrected(example(), peak)
     assert one.ratio == pytest.approx(3040 / 3000)
     assert one.peak_bytes == round(10_000 * 3040 / 3000)
-    assert 9_000 < one.low_bytes < one.peak_bytes < one.high_bytes < 12_000
+    assert 9_000 < one.peak_low_bytes < one.peak_bytes < one.peak_high_bytes < 12_000
 
 
 def test_a_kept_rehearsal_is_of_the_same_run(tmp_path: Path) -> None:

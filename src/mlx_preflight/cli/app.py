@@ -24,6 +24,7 @@ from mlx_preflight.cli import (
     training,
     watch,
 )
+from mlx_preflight.core.errors import InterruptedCommandError
 
 PANELS = {
     "Qualify": (
@@ -45,6 +46,17 @@ class PanelGroup(TyperGroup):
 
     Typer draws panels with rich only, and importing rich would double the duration of `--help`.
     """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Typer would make an interrupt an exit code like any other's.
+
+        Raises:
+            InterruptedCommandError: Ctrl-C or SIGTERM came.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise InterruptedCommandError("interrupted") from error
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one section per panel, all with the same width of the first column."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from mlx_preflight.cli.options import JsonOption, group, print_json
 from mlx_preflight.cli.options import note as show_note
 from mlx_preflight.core.errors import BlockedError, UsageError
 from mlx_preflight.core.units import format_number, format_seconds
+
+if TYPE_CHECKING:
+    from mlx_preflight.training.calibration_file import Calibration
 
 commands = group("Show, export, import or forget this machine's calibration.")
 
@@ -42,15 +45,19 @@ def show(as_json: JsonOption = False) -> None:
     """Show the calibrations that are kept; exit 3 where there is none."""
     from mlx_preflight.training import calibration_file
 
-    files = [calibration_file.path(name) for name in calibration_file.BACKENDS]
-    kept = [(file, calibration_file.read(file)) for file in files if file.is_file()]
+    files = [file for name in calibration_file.BACKENDS for file in calibration_file.paths(name)]
+    kept = [(file, calibration_file.read(file)) for file in files]
     if not kept:
         raise BlockedError("no calibration is kept", hint="`mlx-preflight calibrate`")
     if as_json:
-        print_json([{**found.to_json(), "file": str(file)} for file, found in kept])
+        more = [
+            {"file": str(file), "counts_here": calibration_file.counts_here(found)}
+            for file, found in kept
+        ]
+        print_json([{**found.to_json(), **one} for (_, found), one in zip(kept, more, strict=True)])
         return
     for file, found in kept:
-        typer.echo(f"{found.backend}: {found.describe()}\n  {file}")
+        typer.echo(f"{found.backend}: {found.describe()}{_elsewhere(found)}\n  {file}")
         for kind, rates in sorted(found.speed.products.items()):
             best = max(rates.values()) / 1e9
             typer.echo(f"  {kind:<12} {format_number(best)} GFLOP/s at most")
@@ -68,9 +75,9 @@ def export_(
     from mlx_preflight.core.json_file import write_json
     from mlx_preflight.training import calibration_file
 
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise UsageError(f"{target}: it is there already", hint="name another file")
-    write_json(target, calibration_file.read(_kept(backend)).to_json())
+    write_json(target, calibration_file.read(_kept(backend)[0]).to_json())
     typer.echo(f"wrote {target}")
 
 
@@ -80,29 +87,42 @@ def import_(
 ) -> None:
     """Keep a calibration from elsewhere; it counts where the hardware is the same.
 
-    Every field is looked at, and it can change nothing but numbers.
+    Every field is looked at, and it can change nothing but numbers. This machine's own
+    calibration stays, and comes before it.
     """
     from mlx_preflight.training import calibration_file
 
     found = calibration_file.read(source)
-    file = calibration_file.write(found)
-    here, there = calibration_file.machine()["processor"], found.machine["processor"]
-    used = "" if here == there else f"; it is of {there}, and this is {here}: it does not count"
-    typer.echo(f"wrote {file}{used}")
+    file = calibration_file.write(found, imported=True)
+    typer.echo(f"wrote {file}{_elsewhere(found)}")
+    if calibration_file.path(found.backend).is_file():
+        typer.echo("this machine's own calibration comes before it", err=True)
+
+
+def _elsewhere(found: Calibration) -> str:
+    """Return in words why a calibration does not count here; empty where it does."""
+    from mlx_preflight.training import calibration_file
+
+    if calibration_file.counts_here(found):
+        return ""
+    here, there = calibration_file.machine(), found.machine
+    names = [name for name in calibration_file.HARDWARE if here[name] != there[name]]
+    differences = ", ".join(f"{name} is {there[name]}, here {here[name]}" for name in names)
+    return f"; it does not count here: {differences}"
 
 
 @commands.command()
 def forget(
     backend: Annotated[str, typer.Option("--backend", help="metal, cuda or cpu.")] = "",
 ) -> None:
-    """Remove this machine's calibration."""
-    file = _kept(backend)
-    file.unlink()
-    typer.echo(f"removed {file}")
+    """Remove this machine's calibration, and one that was imported."""
+    for file in _kept(backend):
+        file.unlink()
+        typer.echo(f"removed {file}")
 
 
-def _kept(backend: str) -> Path:
-    """Return the file of a backend's calibration.
+def _kept(backend: str) -> list[Path]:
+    """Return the files of a backend's calibrations, this machine's own first.
 
     Raises:
         UsageError: The backend is unknown.
@@ -116,7 +136,7 @@ def _kept(backend: str) -> Path:
         backend = own()
     if backend not in calibration_file.BACKENDS:
         raise UsageError(f"backend {backend!r}: {', '.join(calibration_file.BACKENDS)}")
-    file = calibration_file.path(backend)
-    if not file.is_file():
+    if not (files := calibration_file.paths(backend)):
+        file = calibration_file.path(backend)
         raise BlockedError(f"{file}: no calibration", hint="`mlx-preflight calibrate`")
-    return file
+    return files

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlx_preflight.cli.options import BudgetOption, JsonOption, expanded, print_json, progress
+from mlx_preflight.cli.options import (
+    BudgetOption,
+    JsonOption,
+    bytes_of,
+    expanded,
+    print_json,
+    progress,
+)
 from mlx_preflight.core.errors import EstimateError, ExitCode, UsageError
-from mlx_preflight.core.units import GIGA, format_bytes
+from mlx_preflight.core.units import format_bytes
 from mlx_preflight.memory.options import EstimateOptions, FitOptions, MeasureOptions, ignored
 from mlx_preflight.plan.options import BUDGET_HELP, flag_of
 
@@ -30,8 +37,6 @@ Model = Annotated[
 ChipOption = Annotated[
     str, typer.Option("--chip", help="Chip whose speed counts, such as `M1 Max`; default: this.")
 ]
-
-_MOST_GB = 1e6
 
 
 def attach(app: typer.Typer) -> None:
@@ -71,7 +76,13 @@ def estimate(
     from mlx_preflight.memory import api
 
     source, settings = api.read(model, options)
-    budget = _bytes(budget_gb)
+    budget = bytes_of(budget_gb)
+    if duration is not None:
+        from mlx_preflight.training import timing
+
+        timing.require_speed(settings.backend, chip)
+    elif chip:
+        raise UsageError("--chip: only with --duration", hint="add --duration ITERATIONS")
     with progress(f"tracing {source.name}", quiet=as_json):
         from mlx_preflight.memory.predict import predict
 
@@ -82,7 +93,8 @@ def estimate(
         from mlx_preflight.memory import plot as plots
 
         plots.step(found, plot, f"{source.name}, {settings.backend}, simulated")
-    timed = None if duration is None else _duration(found, duration, chip)
+    fits = budget is None or found.peak_high_bytes <= budget
+    timed = _duration(found, duration, chip) if duration is not None and fits else None
     if as_json:
         print_json({**_document(source, found, budget), **(timed.to_json() if timed else {})})
     else:
@@ -93,7 +105,9 @@ def estimate(
         )
         if timed is not None:
             typer.echo(timed.line)
-    raise typer.Exit(ExitCode.of(budget is None or found.peak_high_bytes <= budget))
+        elif duration is not None:
+            typer.echo("time unknown: a run over its budget pages, and has no speed worth a figure")
+    raise typer.Exit(ExitCode.of(fits))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +170,7 @@ def measure(
             settings,
             steps=options.steps,
             timeout_s=options.timeout_s,
-            memory_limit_bytes=_bytes(memory_limit_gb, "memory-limit-gb"),
+            memory_limit_bytes=bytes_of(memory_limit_gb, "memory-limit-gb"),
             weights=weights,
         )
     if as_json:
@@ -200,10 +214,14 @@ def fit(
     from mlx_preflight.memory import fit as fitting
 
     source, settings = api.read(model, options)
-    budget = _bytes(budget_gb) or 0
+    budget = bytes_of(budget_gb) or 0
     place = "" if write is None else source.place  # (refused before the search, not after it)
     if prefer not in PREFERENCES:
         raise EstimateError("prefer", prefer, " or ".join(PREFERENCES))
+    if prefer == "time" or chip:
+        from mlx_preflight.training import timing
+
+        timing.require_speed(settings.backend, chip)
     lengths = None if data is None else _lengths(source, data)
     limits: Sequence[int] = ()
     if lengths is not None:
@@ -290,14 +308,6 @@ def _ignored(context: typer.Context, settings: Settings) -> tuple[str, ...]:
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = [name for name, found in sources.items() if found and found.name == "COMMANDLINE"]
     return ignored(given, inference=settings.inference, shown=flag_of)
-
-
-def _bytes(size_gb: float | None, name: str = "budget-gb") -> int | None:
-    if size_gb is None:
-        return None
-    if not 0 < size_gb < _MOST_GB:  # (refuses NaN as well)
-        raise EstimateError(name, size_gb, "a number of GB above 0 and below a million")
-    return int(size_gb * GIGA)
 
 
 def _document(source: Source, found: Prediction, budget: int | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from mlx_preflight.core.errors import UsageError
+from mlx_preflight.cli import json_output
+from mlx_preflight.core.errors import EstimateError, UsageError
+from mlx_preflight.core.units import GIGA
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import register
 from mlx_preflight.plan import settings as project_table
-from mlx_preflight.plan.options import BUDGET_HELP, RunOptions, flag_of
+from mlx_preflight.plan.options import BUDGET_HELP, MOST_GB, RunOptions, flag_of
 from mlx_preflight.run import context
 from mlx_preflight.run.context import Context
 from mlx_preflight.run.session import run_session
@@ -164,6 +165,19 @@ def show_facts(title: str, facts: dict[str, Any], *, as_json: bool) -> None:
         screen.show_facts(title, facts)
 
 
+def bytes_of(size_gb: float | None, name: str = "budget-gb") -> int | None:
+    """Return a size in bytes that was typed in GB; None where none was.
+
+    Raises:
+        EstimateError: It is no size, NaN and infinity included.
+    """
+    if size_gb is None:
+        return None
+    if not 0 < size_gb < MOST_GB:  # (refuses NaN as well)
+        raise EstimateError(name, size_gb, "a number of GB above 0 and below a million")
+    return int(size_gb * GIGA)
+
+
 def note(line: str) -> None:
     """Show a line of progress beside the output."""
     print(line, file=sys.stderr, flush=True)
@@ -178,7 +192,7 @@ def progress(text: str, *, quiet: bool) -> Any:
 
 def print_json(document: object) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(document, sort_keys=True, indent=1, allow_nan=False))
+    json_output.print_document(document)
 
 
 def require_modules(*modules: str) -> None:

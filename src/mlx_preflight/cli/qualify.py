@@ -15,11 +15,11 @@ from mlx_preflight.cli.options import (
     HostfileOption,
     JsonOption,
     RanksOption,
+    bytes_of,
     load_context,
     print_json,
 )
 from mlx_preflight.core.errors import CheckpointError
-from mlx_preflight.core.units import GIGA
 from mlx_preflight.plan import register
 from mlx_preflight.plan.options import RunOptions
 from mlx_preflight.run import start
@@ -63,7 +63,7 @@ def qualify(
     from mlx_preflight.training.training_run import read_run
 
     judged = load_context(Path(), RunOptions(budget_gb=budget_gb), needs_table=False)
-    budget = None if budget_gb is None else int(budget_gb * GIGA)
+    budget = bytes_of(budget_gb)
     request = command.request_of(context.args, budget, ranks=ranks, hostfile=hostfile)
     judged = dataclasses.replace(judged, training=request)
     with contextlib.suppress(CheckpointError):  # (a config that cannot be read is a finding)

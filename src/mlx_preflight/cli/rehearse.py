@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,17 +16,20 @@ from mlx_preflight.cli.options import (
     HostfileOption,
     JsonOption,
     RanksOption,
+    bytes_of,
     expanded,
     load_context,
     print_json,
 )
 from mlx_preflight.cli.options import note as show_note
-from mlx_preflight.core.errors import ExitCode, UsageError
+from mlx_preflight.core.errors import BlockedError, ExitCode, UsageError
 from mlx_preflight.core.heartbeat import heartbeat
-from mlx_preflight.core.units import GIGA, format_number, format_seconds
+from mlx_preflight.core.result import Status
+from mlx_preflight.core.units import format_number, format_seconds
 from mlx_preflight.memory.options import LoraOptions
 from mlx_preflight.plan import register
 from mlx_preflight.plan.options import RunOptions, TrainingRequest, flag_of
+from mlx_preflight.training.rehearsal import NOISY
 
 YAML = (".yaml", ".yml")
 
@@ -57,9 +60,10 @@ def rehearse(
 
     The slices have the real widths, vocabulary and formats, few blocks and random weights; the
     model itself need not be there. Of a YAML, the widths are those of its batches, and the hours
-    of the whole run follow. The exit code is 1 where a step fails or the peak is over the budget.
+    of the whole run follow. Where no slice fits, the peak is predicted only. The exit code is 1
+    where a step fails or the peak is over the budget, and 3 where nothing was rehearsed.
     """
-    budget = None if budget_gb is None else int(budget_gb * GIGA)
+    budget = bytes_of(budget_gb)
     if not target.endswith(YAML):
         if ranks or hostfile:
             raise UsageError(
@@ -99,14 +103,15 @@ def _config(request: TrainingRequest, budget_gb: float | None, *, as_json: bool)
     else:
         for result in results:
             screen.show_session(result)
-    return max(result.status.exit_code for result in results)
+    return Status.worst([result.status for result in results]).exit_code
 
 
 def _model(target: str, options: LoraOptions, budget: int | None, *, as_json: bool) -> int:
     from mlx_preflight.memory import api, calibration
-    from mlx_preflight.memory.predict import predict
+    from mlx_preflight.memory.predict import Prediction, predict
     from mlx_preflight.training import budget as budgets
     from mlx_preflight.training import rehearsal, slice_runs, timing
+    from mlx_preflight.training.rehearsal import Corrected
 
     source, settings = api.read(target, options)
     if settings.backend != calibration.backend():
@@ -119,31 +124,44 @@ def _model(target: str, options: LoraOptions, budget: int | None, *, as_json: bo
     judged = load_context(Path(), RunOptions(), needs_table=False)
     judged = dataclasses.replace(judged, training=TrainingRequest((), budget))
     limit = budgets.read_budget(judged).budget_bytes
-    with _progress() as note:
-        found = slice_runs.rehearse(
-            source.config, settings, widths, [most], budget_bytes=limit, note=note
-        )
-    times = timing.of_rehearsal(found)
+    # First: settings that the model cannot have are refused before anything is trained.
     predicted = predict(source.config, settings)
-    peak = rehearsal.corrected(found, predicted)
+    peak: Prediction | Corrected = predicted
     document: dict[str, Any] = {
         "model": source.name,
-        "slices": [dataclasses.asdict(one) for one in found.slices],
-        "step_s": dict(zip(map(str, times.train.widths), times.train.seconds, strict=True)),
-        "validation_batch_s": float(times.validation.at(most)),
-        "spread": times.spread,
-        "measured_by_predicted": peak.ratio,
-        "peak_bytes": peak.peak_bytes,
-        "peak_low_bytes": peak.low_bytes,
-        "peak_high_bytes": peak.high_bytes,
         "budget_bytes": limit,
         "evidence": "simulated",
+    }
+    try:
+        with _progress() as note:
+            found = slice_runs.rehearse(
+                source.config, settings, widths, [most], budget_bytes=limit, note=note
+            )
+    except BlockedError as error:
+        document |= {"slices": [], "reason": str(error)}
+    else:
+        times = timing.of_rehearsal(found)
+        peak = rehearsal.corrected(found, predicted)
+        document |= {
+            "slices": [dataclasses.asdict(one) for one in found.slices],
+            "trained": found.describe(),
+            "step_s": dict(zip(map(str, times.train.widths), times.train.seconds, strict=True)),
+            "validation_batch_s": float(times.validation.at(most)),
+            "spread": times.spread,
+            "measured_by_predicted": peak.ratio,
+        }
+    document |= {
+        "peak_bytes": peak.peak_bytes,
+        "peak_low_bytes": peak.peak_low_bytes,
+        "peak_high_bytes": peak.peak_high_bytes,
     }
     if as_json:
         print_json(document)
     else:
-        _show(document, found.describe())
-    return ExitCode.of(peak.high_bytes <= limit)
+        _show(document)
+    if peak.peak_high_bytes > limit:
+        return ExitCode.FAILED
+    return ExitCode.PASSED if document["slices"] else ExitCode.NOT_JUDGED
 
 
 @contextlib.contextmanager
@@ -165,16 +183,22 @@ def _progress() -> Iterator[Callable[[str], None]]:
             yield lambda text: shown.update(task, description=escape(text))
 
 
-def _show(document: dict[str, Any], trained: str) -> None:
+def _show(document: Mapping[str, Any]) -> None:
     from mlx_preflight.core.units import format_bytes, format_interval, format_percent
 
-    typer.echo(f"a step works here: {trained}")
-    for width, seconds in document["step_s"].items():
-        rate = format_number(int(width) / seconds)
-        typer.echo(f"  {width:>6} tokens  {format_seconds(seconds)} a step, {rate} tokens/s a row")
-    spread = format_percent(100 * document["spread"])
     interval = format_interval(document["peak_low_bytes"], document["peak_high_bytes"])
-    peak = format_bytes(document["peak_bytes"])
-    typer.echo(f"spread {spread}; the whole run peaks at {peak} ({interval}), corrected by slices")
+    peak = f"the whole run peaks at {format_bytes(document['peak_bytes'])} ({interval})"
+    if document["slices"]:
+        typer.echo(f"a step works here: {document['trained']}")
+        for width, seconds in document["step_s"].items():
+            rate = format_number(int(width) / seconds)
+            shown = format_seconds(seconds)
+            typer.echo(f"  {width:>6} tokens  {shown} a step, {rate} tokens/s a row")
+        spread = format_percent(100 * document["spread"])
+        busy = "; the machine was busy" if document["spread"] > NOISY else ""
+        typer.echo(f"spread {spread}{busy}; {peak}, corrected by slices")
+    else:
+        typer.echo(document["reason"])
+        typer.echo(f"predicted only: {peak}")
     if document["peak_high_bytes"] > document["budget_bytes"]:
-        typer.echo(f"that is over the budget of {format_bytes(document['budget_bytes'])}")
+        typer.echo(f"that is over the budget of {format_bytes(max(document['budget_bytes'], 0))}")

@@ -13,6 +13,7 @@ import typer
 from mlx_preflight.core import environment, user_data
 from mlx_preflight.core.errors import PreflightError, UsageError
 from mlx_preflight.core.units import GIGA, format_bytes, format_interval
+from mlx_preflight.plan.options import MOST_GB
 from mlx_preflight.run.context import new_run_id
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     number = float(found[1]) if found else 0.0
     share = found is not None and found[2] == "%"
-    if found is None or number <= 0 or (share and number > ALL_PERCENT):
+    if found is None or not 0 < number < MOST_GB or (share and number > ALL_PERCENT):
         raise UsageError(f"--stop-at {text!r} is no size", hint="such as 12, 12GB or 80%")
     if share:
         return int(environment.memory_bytes() * number / ALL_PERCENT)

@@ -24,7 +24,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from mlx_preflight.core.errors import ChildError, ChildTimeoutError, ResultError, WorkerError
+from mlx_preflight.core.child_main import OVER_LIMIT
+from mlx_preflight.core.errors import (
+    ChildError,
+    ChildTimeoutError,
+    MemoryLimitError,
+    ResultError,
+    WorkerError,
+)
 from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.core.text import redact, strip_escapes
 
@@ -264,6 +271,8 @@ def no_answer(done: ChildRun, label: str = "") -> ChildError:
         return ChildError(_labelled(label, killed), hint=HINTS["MemoryError"], log=log)
     # The last line of a traceback is its cause.
     last = log.splitlines()[-1].strip() if log else "no output"
+    if done.returncode == OVER_LIMIT:
+        return MemoryLimitError(_labelled(label, last), hint=HINTS["MemoryError"], log=log)
     return ChildError(_labelled(label, f"{done.exit_reason()} and no answer: {last}"), log=log)
 
 

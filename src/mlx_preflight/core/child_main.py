@@ -16,6 +16,9 @@ from typing import Any
 
 from mlx_preflight.core.json_file import read_json, write_json
 
+OVER_LIMIT = 86
+"""Exit code of a child that used more memory than it was allowed."""
+
 RANK_VARIABLE = "MLX_RANK"
 """Where mlx.launch (0.32) tells a process its number."""
 

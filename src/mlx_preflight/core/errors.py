@@ -102,6 +102,10 @@ class ChildTimeoutError(ChildError):
     """Child that was killed because it ran past its time."""
 
 
+class MemoryLimitError(ChildError):
+    """Child that ended itself because it used more memory than it was allowed."""
+
+
 class ResultError(PreflightError):
     """Result file that is unreadable, foreign or of another schema."""
 
@@ -116,6 +120,12 @@ class AdvisoryError(PreflightError):
 
 class BlockedError(PreflightError):
     """Check that cannot run until something named in the hint exists."""
+
+
+class InterruptedCommandError(PreflightError):
+    """Ctrl-C or SIGTERM inside a command; raised by the root command alone."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class NothingRanError(PreflightError):

@@ -20,14 +20,11 @@ from mlx.utils import tree_flatten
 from mlx_lm.generate import generate_step
 from mlx_lm.utils import load_model
 
-from mlx_preflight.core.child_main import peak_rss_bytes, run_job
+from mlx_preflight.core.child_main import OVER_LIMIT, peak_rss_bytes, run_job
 from mlx_preflight.core.units import format_bytes
 from mlx_preflight.memory import architecture, quantization, trainer
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.models.quantization import read_quantization
-
-OVER_LIMIT = 86
-"""Exit code of a run that used more memory than it was allowed."""
 
 GUARD_S = 0.02
 """Seconds between two readings of the memory."""

@@ -14,6 +14,9 @@ from typing import Any, Self
 from mlx_preflight.plan.adapter_base import base_name, base_of
 from mlx_preflight.plan.profiles import EMBEDDED
 
+MOST_GB = 1e6
+"""Sizes in GB that are typed end below it: a larger one is a slip, and infinity is no size."""
+
 BUDGET_HELP = "Memory budget in GB (10^9 bytes)."
 
 

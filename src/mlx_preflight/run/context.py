@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import math
 import os
 import secrets
 import sys
@@ -22,7 +21,7 @@ from mlx_preflight.core.judged_environment import Environment
 from mlx_preflight.core.result import Evidence
 from mlx_preflight.core.units import GIGA
 from mlx_preflight.core.workspace import Workspace
-from mlx_preflight.plan.options import FinishRequest, RunOptions, TrainingRequest
+from mlx_preflight.plan.options import MOST_GB, FinishRequest, RunOptions, TrainingRequest
 from mlx_preflight.plan.profiles import EMBEDDED, SYNTHETIC_PREFIX, Profile, find_profile
 from mlx_preflight.plan.settings import ProjectSettings
 
@@ -177,6 +176,6 @@ def choose(
                 base, title=title, evidence=Evidence.SYNTHETIC, parameters=None, sign_off=False
             )
     budget = budget_gb if budget_gb is not None else settings.budget_gb or base.budget_gb
-    if not (math.isfinite(budget) and budget > 0):
-        raise UsageError(f"budget {budget!r} GB: expected a number above 0")
+    if not 0 < budget < MOST_GB:  # (refuses NaN as well)
+        raise UsageError(f"budget {budget!r} GB: expected a number above 0 and below a million")
     return dataclasses.replace(base, budget_gb=budget)

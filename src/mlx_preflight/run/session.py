@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import importlib
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -160,11 +161,17 @@ def _attempt(action: Callable[[], T]) -> T | BaseException:
         return error
 
 
+_BLOCKER = re.compile(r"([A-Z]+\d+\.\d+)(?::| fails)")
+"""Beginning of a reason that names the check which has to pass first."""
+
+
 def _failure(error: BaseException) -> Outcome:
     if isinstance(error, BlockedError):
-        return Outcome(
-            Status.BLOCKED, str(error) or "blocked: no reason was given", remedy=error.hint
-        )
+        said = str(error) or "blocked: no reason was given"
+        # What helps a check that failed is no help for one that waits for another.
+        blocker = _BLOCKER.match(said)
+        remedy = error.hint or (f"see {blocker[1]}" if blocker else "")
+        return Outcome(Status.BLOCKED, said, remedy=remedy)
     if isinstance(error, PreflightError):
         return Outcome(Status.ERROR, str(error) or type(error).__name__, remedy=error.hint)
     return Outcome(Status.ERROR, f"{type(error).__name__}: {error}")

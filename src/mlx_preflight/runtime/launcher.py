@@ -18,6 +18,10 @@ from mlx_preflight.core.errors import UsageError
 HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 """Hosts that are this machine."""
 
+HELP = "see `mlx.launch --help`"
+
+NOTHING = "mlx.launch: no program is named"
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -58,10 +62,15 @@ def read(arguments: Sequence[str]) -> Launch:
         ):
             main()  # (it leaves the hosts' file open)
     except SystemExit as error:
-        line = (said.getvalue().strip().splitlines() or ["it ends"])[-1]
-        raise UsageError(line, hint="see `mlx.launch --help`") from error
+        line = (said.getvalue().strip().splitlines() or ["mlx.launch: it ends"])[-1]
+        # (`--help` ends it, too, and the last line of a help says nothing)
+        raise UsageError(line if error.code else NOTHING, hint=HELP) from error
+    except Exception as error:  # (fields of a hosts' file that it does not look at)
+        raise UsageError(f"mlx.launch: {type(error).__name__}: {error}", hint=HELP) from error
     finally:
         sys.argv = before
     if not found or not found[0].words:
-        raise UsageError("mlx.launch: no program is named", hint="see `mlx.launch --help`")
+        raise UsageError(NOTHING, hint=HELP)
+    if not found[0].world:
+        raise UsageError("mlx.launch: no host is named", hint="name the hosts in the hostfile")
     return found[0]

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import statistics
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import psutil
@@ -37,6 +38,9 @@ MODELS: dict[str, tuple[int, ...]] = {
 }
 """Built-in models of which slices are trained, and at which widths; in the small one calls and
 copies count, in the other one products. A slow processor leaves the second one out."""
+
+LEAST_FACTOR = 0.25
+"""Share of what a part costs alone that it costs in a step at least: some overlap."""
 
 FIGURE_S = 0.2
 """Seconds that one figure may take: 36 figures of products and two others."""
@@ -108,14 +112,16 @@ def fitted(found: Speed, parts: Sequence[tuple[float, tuple[float, ...]]]) -> Sp
     """
     taken = np.array([seconds for seconds, _ in parts])
     told = np.array([part for _, part in parts]) / taken[:, None]
-    choices = []
-    for count in range(1, told.shape[1] + 1):
-        for kept in itertools.combinations(range(told.shape[1]), count):
-            factors = np.zeros(told.shape[1])
-            factors[list(kept)] = np.linalg.lstsq(told[:, kept], np.ones(len(taken)), rcond=None)[0]
-            if (factors >= 0).all():
-                choices.append((float(np.abs(told @ factors - 1).sum()), tuple(factors)))
     low, high = calibration_file.FACTORS
+    # What is not fitted costs in a step what it costs alone.
+    choices = [(_missed(told, np.ones(told.shape[1])), (1.0,) * told.shape[1])]
+    for count in range(1, told.shape[1] + 1):
+        for kept in map(list, itertools.combinations(range(told.shape[1]), count)):
+            factors = np.ones(told.shape[1])
+            rest = 1 - np.delete(told, kept, axis=1).sum(axis=1)
+            factors[kept] = np.linalg.lstsq(told[:, kept], rest, rcond=None)[0]
+            if (factors >= LEAST_FACTOR).all() and (factors <= high).all():
+                choices.append((_missed(told, factors), tuple(factors)))
     products, copies, calls = np.clip(min(choices)[1], low, high)
     return dataclasses.replace(
         found,
@@ -123,3 +129,7 @@ def fitted(found: Speed, parts: Sequence[tuple[float, tuple[float, ...]]]) -> Sp
         bytes_s=found.bytes_s * float(products / copies),
         kernel_s=found.kernel_s * float(calls / products),
     )
+
+
+def _missed(told: Any, factors: Any) -> float:
+    return float(np.abs(told @ factors - 1).sum())

@@ -14,6 +14,7 @@ from typing import Any
 from mlx_preflight.core import environment, user_data
 from mlx_preflight.core.errors import ResultError
 from mlx_preflight.core.json_file import read_json, write_json
+from mlx_preflight.core.text import is_control
 from mlx_preflight.training.speed import Speed
 
 SCHEMA = 1
@@ -21,6 +22,15 @@ SCHEMA = 1
 DTYPES = frozenset({"float32", "float16", "bfloat16"})
 
 BACKENDS = ("metal", "cuda", "cpu")
+
+HARDWARE = ("processor", "cpu_count")
+"""Fields of a machine that must be equal for a calibration to count."""
+
+MAX_TEXT = 200
+"""Characters of a text: names are printed on terminals."""
+
+MAX_DIGITS = 9
+"""Digits of bits and tokens."""
 
 LEAST, MOST = 1e-12, 1e18
 """Range of every figure: seconds of a primitive, bytes and operations per second."""
@@ -80,33 +90,46 @@ def machine() -> dict[str, Any]:
     return {name: found[name] for name in names}
 
 
-def path(backend: str) -> Path:
-    """Return the file of a backend in the user's data folder."""
-    return user_data.folder() / "calibration" / f"{backend}.json"
+def path(backend: str, *, imported: bool = False) -> Path:
+    """Return the file of a backend in the user's data folder; one from elsewhere has its own."""
+    name = f"{backend}-imported.json" if imported else f"{backend}.json"
+    return user_data.folder() / "calibration" / name
+
+
+def paths(backend: str) -> list[Path]:
+    """Return the files of a backend that are there: this machine's own first."""
+    both = path(backend), path(backend, imported=True)
+    return [file for file in both if file.is_file()]
+
+
+def counts_here(found: Calibration) -> bool:
+    """Return whether a calibration is of this machine's hardware."""
+    here = machine()
+    return all(found.machine[name] == here[name] for name in HARDWARE)
 
 
 def find(backend: str) -> Calibration | None:
     """Return the calibration of this machine's hardware; None where there is none.
 
+    Its own comes before one that was imported.
+
     Raises:
         ResultError: The file is damaged.
     """
-    file = path(backend)
-    if not file.is_file():
-        return None
-    found = read(file)
-    here = machine()
-    same = all(found.machine[name] == here[name] for name in ("processor", "cpu_count"))
-    return found if same else None
+    return next((one for one in map(read, paths(backend)) if counts_here(one)), None)
 
 
-def write(found: Calibration) -> Path:
+def write(found: Calibration, *, imported: bool = False) -> Path:
     """Keep a calibration, and return its file.
+
+    Args:
+        found: The calibration.
+        imported: Whether it is from elsewhere: it does not replace this machine's own.
 
     Raises:
         ResultError: The folder cannot be written.
     """
-    file = path(found.backend)
+    file = path(found.backend, imported=imported)
     write_json(file, found.to_json())
     return file
 
@@ -123,9 +146,13 @@ def read(file: Path) -> Calibration:
         ResultError: A field is missing, unknown, of another type or out of range; the message
             names it.
     """
-    document = read_json(file)
+    hint = "make another one: `mlx-preflight calibrate`"
+    try:
+        document = read_json(file)
+    except ResultError as error:
+        raise ResultError(str(error), hint=hint) from error
     for problem in _problems(document):
-        raise ResultError(f"{file}: {problem}", hint="make another one: `mlx-preflight calibrate`")
+        raise ResultError(f"{file}: {problem}", hint=hint)
     speed = Speed(
         document["products"], document["bytes_s"], document["kernel_s"], document["factor"]
     )
@@ -171,6 +198,7 @@ def _problems(document: Any) -> Iterator[str]:
         yield f"backend is {document['backend']!r}"
     if not all(isinstance(v, str) for v in document["versions"].values()):
         yield "versions: a version is no text"
+    yield from _wrong_texts(document)
     try:
         dt.datetime.fromisoformat(document["created"])
     except ValueError:
@@ -186,12 +214,36 @@ def _problems(document: Any) -> Iterator[str]:
         yield "its digest is of another content"
 
 
+def _wrong_texts(document: Mapping[str, Any]) -> Iterator[str]:
+    for name, text in _texts(document):
+        if len(text) > MAX_TEXT or any(map(is_control, text)):
+            yield f"{name}: over {MAX_TEXT} characters, or control characters"
+
+
+def _texts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the texts that are shown to people, each with the name of its field."""
+    yield "created", document["created"]
+    for name, value in document["machine"].items():
+        yield f"machine.{name}", str(value)
+    for name, value in document["versions"].items():
+        yield "versions", f"{name} {value}"
+    for name in document["steps"]:
+        yield "steps", name
+
+
+def _is_whole(text: str) -> bool:
+    # The text's length first: Python refuses to read an integer of thousands of digits.
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+
 def _wrong_products(products: Mapping[str, Any]) -> Iterator[str]:
+    if not products:
+        yield "products: none"
     for kind, rates in products.items():
         dtype, _, bits = kind.partition("/")
-        if dtype not in DTYPES or not bits.isdigit():
+        if dtype not in DTYPES or not _is_whole(bits):
             yield f"products: unknown kind {kind!r}"
-        if not isinstance(rates, dict) or not rates or not all(n.isdigit() for n in rates):
+        if not isinstance(rates, dict) or not rates or not all(map(_is_whole, rates)):
             yield f"products.{kind}: no rates by tokens"
         else:
             yield from _out_of_range(rates, f"products.{kind}.")

@@ -57,9 +57,15 @@ ERROR = 0.6
 
 
 def find(processor: str) -> Chip | None:
-    """Return the chip of a processor's name, such as `Apple M1 Max`; None for any other."""
-    found = re.search(r"\b(M\d(?: (?:Pro|Max|Ultra))?|A100)\b", processor)
-    return CHIPS.get(found.group(1)) if found else None
+    """Return the chip of a processor's name, such as `Apple M1 Max`; None for any other.
+
+    `m1 max` is one, and `M1-Max` is none: taken as an M1 it would be four times too slow.
+    """
+    if re.search(r"\bA100\b", processor, re.IGNORECASE):
+        return CHIPS["A100"]
+    # A virtual machine says `Apple M1 (Virtual)`.
+    found = re.fullmatch(r"(?:apple )?(m\d+(?: \w+)?)(?: \(.*\))?", processor.strip().lower())
+    return CHIPS.get(found.group(1).title()) if found else None
 
 
 def seconds(chip: Chip, costs: Costs) -> float:

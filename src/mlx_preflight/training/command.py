@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,7 +69,8 @@ def _hosts(hostfile: Path | None) -> list[str]:
     if hostfile is None:
         return []
     if not hostfile.is_file():
-        raise UsageError(f"{hostfile}: no such file", hint="name a hostfile of mlx.launch")
+        there = "not a file" if hostfile.exists() else "no such file"
+        raise UsageError(f"{hostfile}: {there}", hint="name a hostfile of mlx.launch")
     return ["--hostfile", str(hostfile)]
 
 
@@ -78,6 +80,9 @@ def arguments_of(typed: Sequence[str]) -> tuple[str, ...]:
     Args:
         typed: A config, options of the trainer, its complete command, or nothing, which is the
             embedded model on the embedded rows.
+
+    Raises:
+        UsageError: The command is that of another program.
     """
     words = [*_with_folders(typed)]
     if words and Path(words[0]).name.startswith(("python", "mlx_lm")):
@@ -90,11 +95,22 @@ def arguments_of(typed: Sequence[str]) -> tuple[str, ...]:
         rows = ("--model", str(catalog.EMBEDDED_FOLDER), "--data", str(catalog.EMBEDDED_ROWS))
         return (*rows, *EMBEDDED)
     if not words[0].startswith("-"):
+        _require_config(words[0])
         return ("--config", *words)
     # Options alone name a run that is meant to train; a config says itself what it does.
     named = {word.partition("=")[0] for word in words}
     says = named & {"-c", "--config", "--train", "--test"}
     return tuple(words) if says else (*words, "--train")
+
+
+def _require_config(word: str) -> None:
+    """Refuse a program, such as `ls`, which would be taken for a config otherwise."""
+    is_yaml = Path(word).suffix in {".yaml", ".yml"}
+    if not is_yaml and not Path(word).exists() and shutil.which(word):
+        raise UsageError(
+            f"{word}: a program, and neither mlx_lm.lora nor a config of it",
+            hint="`mlx-preflight qualify -- mlx_lm.lora -c lora_config.yaml --train`",
+        )
 
 
 def _with_folders(typed: Sequence[str]) -> Iterator[str]:

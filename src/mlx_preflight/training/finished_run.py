@@ -116,7 +116,10 @@ def read(context: Context) -> FinishedRun:
     stored = files.read_object(files.confined(folder, CONFIG), CONFIG_BYTES)
     if problems := list(_wrong(stored)):
         raise CheckpointError(f"{folder / CONFIG}: {'; '.join(problems)}")
-    tensors = checkpoint.read_header(files.confined(folder, ADAPTERS))
+    try:
+        tensors = checkpoint.read_header(files.confined(folder, ADAPTERS))
+    except CheckpointError as error:  # (what helps a base that was downloaded is no help here)
+        raise CheckpointError(str(error), hint="use a numbered save, or train again") from error
     if not tensors:
         raise CheckpointError(f"{folder / ADAPTERS}: holds no tensor")
     saves = tuple(name for name in _names(folder) if SAVED.fullmatch(name) and name != ADAPTERS)

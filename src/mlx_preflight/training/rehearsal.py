@@ -20,6 +20,7 @@ from mlx_preflight.training.memory import PeakFacts
 from mlx_preflight.training.training_run import require_run
 
 if TYPE_CHECKING:
+    from mlx_preflight.memory.predict import Prediction
     from mlx_preflight.training.slice_runs import Rehearsal
     from mlx_preflight.training.step_times import StepTimes
 
@@ -142,14 +143,14 @@ class Corrected:
 
     Attributes:
         peak_bytes: The peak.
-        low_bytes: Lower end of its interval.
-        high_bytes: Upper end.
+        peak_low_bytes: Lower end of its interval.
+        peak_high_bytes: Upper end.
         ratio: Measured by predicted peak of the slices.
     """
 
     peak_bytes: int
-    low_bytes: int
-    high_bytes: int
+    peak_low_bytes: int
+    peak_high_bytes: int
     ratio: float
 
 
@@ -176,19 +177,23 @@ def corrected(found: Rehearsal, peak: Any) -> Corrected:
 
 
 def run6_3(facts: RehearsalFacts) -> Outcome:
-    """Compare the corrected peak with the budget."""
-    found, budget = facts.known(), facts.memory.budget
+    """Compare the corrected peak with the budget; without a rehearsal, the predicted one."""
+    budget = facts.memory.budget
     if isinstance(budget, PreflightError):
         raise budget
     if isinstance(facts.memory.training, PreflightError) or facts.memory.training is None:
         raise facts.memory.training or BlockedError("nothing is trained")
+    if isinstance(facts.rehearsal, BlockedError):
+        peak, here = facts.memory.training.prediction, facts.memory.here
+        return _predicted_only(facts.rehearsal, peak, here, budget.budget_bytes)
+    found = facts.known()
     one = corrected(found, facts.memory.training.prediction)
-    needed = one.high_bytes * facts.memory.here
+    needed = one.peak_high_bytes * facts.memory.here
     off = format_percent(100 * (one.ratio - 1), signed=True)
     return Outcome(
         Status.PASS if needed <= budget.budget_bytes else Status.FAIL,
         f"slices need {off} of what was predicted, so the run {format_bytes(one.peak_bytes)} "
-        f"({format_interval(one.low_bytes, one.high_bytes)}) of "
+        f"({format_interval(one.peak_low_bytes, one.peak_high_bytes)}) of "
         f"{format_bytes(budget.budget_bytes)}",
         Evidence.SIMULATED,
         (
@@ -196,6 +201,19 @@ def run6_3(facts: RehearsalFacts) -> Outcome:
             Measurement("needed_bytes", needed, "bytes", f"<= {budget.budget_bytes}"),
             Measurement("measured_by_predicted", round(one.ratio, 5), "ratio"),
         ),
+    )
+
+
+def _predicted_only(reason: BlockedError, peak: Prediction, here: int, limit: int) -> Outcome:
+    """Return what is known of a run of which no slice could be trained."""
+    needed = peak.peak_high_bytes * here
+    return Outcome(
+        Status.FAIL if needed > limit else Status.BLOCKED,
+        f"{reason}; predicted only: {format_bytes(peak.peak_bytes)} "
+        f"({format_interval(peak.peak_low_bytes, peak.peak_high_bytes)}) of {format_bytes(limit)}",
+        Evidence.SIMULATED,
+        (Measurement("needed_bytes", needed, "bytes", f"<= {limit}"),),
+        remedy=reason.hint,
     )
 
 

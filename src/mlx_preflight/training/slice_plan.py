@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from mlx_preflight.core import child
-from mlx_preflight.core.errors import BlockedError, ChildTimeoutError, WorkerError
+from mlx_preflight.core.errors import (
+    BlockedError,
+    ChildError,
+    ChildTimeoutError,
+    MemoryLimitError,
+    PreflightError,
+    WorkerError,
+)
 from mlx_preflight.core.units import format_bytes
 from mlx_preflight.memory import predict as predicting
 from mlx_preflight.memory import slices
@@ -35,6 +42,8 @@ LEAST_APART = 2
 
 MOST_SCOUTED = 6
 """Blocks with which every model of mlx_lm can be built."""
+
+NO_ROOM = "close other programs, or raise --budget-gb; what is predicted stays as it is"
 
 CHILD = "mlx_preflight.runtime.rehearsal_child"
 
@@ -73,7 +82,13 @@ def scout(
     plan_s: float,
     note: Callable[[str], None],
 ) -> Scout:
-    """Train the smallest slice at the narrowest width."""
+    """Train the smallest slice at the narrowest width.
+
+    Raises:
+        BlockedError: It does not fit, or takes too long.
+        WorkerError: No size of slice can be trained; the message is the exception's.
+    """
+    _require_room(config, run, width, budget_bytes)
     note(f"rehearsal: one block at {width} tokens")
     job = {"widths": [width], "validation": [], "seconds": 0.0}
     sizes = [size for size in (1, 2, MOST_SCOUTED) if size <= slices.blocks_of(config)]
@@ -81,6 +96,8 @@ def scout(
         one = Slice(blocks, 1)
         try:
             answer = train(config, run, one, job, budget_bytes, plan_s)
+        except MemoryLimitError as error:
+            raise BlockedError(f"nothing can be rehearsed: {error}", hint=NO_ROOM) from error
         except ChildTimeoutError as error:
             raise BlockedError(
                 f"a few steps of {blocks} block take over {plan_s:.0f} s on this machine",
@@ -94,6 +111,21 @@ def scout(
         step_s = float(np.median(answer["widths"][str(width)]["seconds"][1:]))
         return Scout(step_s, _predicted(config, run, one).costs.at(width))
     raise BlockedError("the model has no blocks")
+
+
+def _require_room(config: Mapping[str, Any], run: Settings, width: int, budget_bytes: int) -> None:
+    """Raise a `BlockedError` where not even one block is predicted to fit."""
+    try:
+        narrow = dataclasses.replace(run, max_seq_length=width)
+        needed = _predicted(config, narrow, Slice(1, 1)).peak_bytes
+    except (PreflightError, ValueError):
+        return  # what cannot be predicted is tried, within its limit
+    if needed > budget_bytes:
+        raise BlockedError(
+            f"nothing can be rehearsed: one block at {width} tokens needs "
+            f"{format_bytes(needed)}, and the budget is {format_bytes(max(budget_bytes, 0))}",
+            hint=NO_ROOM,
+        )
 
 
 def plan(
@@ -125,7 +157,7 @@ def plan(
             reason = f"slices of {most} blocks do not fit into {format_bytes(budget_bytes)}"
     raise BlockedError(
         f"nothing can be rehearsed: {reason}",
-        hint="close other programs; what is predicted stays as it is",
+        hint=NO_ROOM,
     )
 
 
@@ -165,7 +197,21 @@ def train(
         return found
     together = {"module": CHILD, "ranks": run.ranks, "job": asked}
     answers = child.call(RANKS, together, timeout_s=timeout_s, label=label).value
-    return _slowest(answers)
+    return _slowest([_value(answer, rank, label) for rank, answer in enumerate(answers)])
+
+
+def _value(answer: Any, rank: int, label: str) -> Mapping[str, Any]:
+    """Return what a rank measured, or raise why it did not; one that died says nothing of steps."""
+    if answer is None:
+        raise ChildError(
+            f"{label}: rank {rank} was killed, or left no answer",
+            hint="close other programs, or raise --budget-gb; each process has its part of it",
+        )
+    if not answer["ok"]:
+        message = f"rank {rank}: {answer['message']}"
+        raise child.task_error(label, str(answer["error"]), message)
+    found: Mapping[str, Any] = answer["value"]
+    return found
 
 
 def _slowest(answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

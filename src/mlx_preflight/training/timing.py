@@ -114,11 +114,9 @@ def of_prediction(
             chips.ERROR,
             f"the table of chips ({processor}); a rehearsal measures it",
         )
-    if chip or not probe or settings.backend != calibration.backend():
-        raise UsageError(
-            f"no speed is known of {chip or settings.backend}",
-            hint=f"name a chip with --chip: {', '.join(chips.CHIPS)}",
-        )
+    require_speed(settings.backend, chip)
+    if not probe:
+        raise UsageError(f"no speed is known of {settings.backend}", hint=NAME_CHIP)
     note("measuring this machine's speed")
     plain, packed = (settings.dtype, None), (settings.dtype, settings.bits)
     kinds = (plain, packed) if settings.bits else (plain,)
@@ -130,6 +128,27 @@ def of_prediction(
         speed.ERROR,
         "products measured here now; a rehearsal measures steps",
     )
+
+
+NAME_CHIP = f"name a chip with --chip: {', '.join(chips.CHIPS)}"
+
+
+def require_speed(backend: str, chip: str = "") -> None:
+    """Refuse a chip, or a backend without one, of which no speed can be known.
+
+    Raises:
+        UsageError: The chip is not in the table, or is none of the backend; or none is named
+            and the backend is not this machine's.
+    """
+    if chip and chips.find(chip) is None:
+        raise UsageError(f"no speed is known of {chip}", hint=NAME_CHIP)
+    if chip and backend == "cpu":
+        raise UsageError(
+            f"--chip {chip} is a GPU, and the run computes on the cpu",
+            hint="add --backend metal, or leave out --chip",
+        )
+    if not chip and backend != calibration.backend() and not calibration_file.paths(backend):
+        raise UsageError(f"no speed is known of {backend}", hint=NAME_CHIP)
 
 
 def _calibrated(settings: Settings) -> Calibration | None:
