@@ -98,6 +98,10 @@ class WorkerError(ChildError):
     """Exception inside a child's task; the child itself was not killed."""
 
 
+class ChildCrashError(ChildError):
+    """Child that ended itself by a signal of its own: abort, segmentation fault and their like."""
+
+
 class ChildTimeoutError(ChildError):
     """Child that was killed because it ran past its time."""
 

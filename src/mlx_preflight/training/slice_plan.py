@@ -8,17 +8,22 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlx_preflight.core import child
-from mlx_preflight.core.errors import BlockedError, ChildTimeoutError, WorkerError
+from mlx_preflight.core.errors import (
+    BlockedError,
+    ChildTimeoutError,
+    EstimateError,
+    WorkerError,
+)
 from mlx_preflight.core.units import format_bytes
+from mlx_preflight.memory import installation, slices
 from mlx_preflight.memory import predict as predicting
-from mlx_preflight.memory import slices
 from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.memory.replay.costs import Costs
 from mlx_preflight.memory.settings import Settings
@@ -62,7 +67,7 @@ class Scout:
 
 
 def _predicted(config: Mapping[str, Any], run: Settings, one: Slice) -> Prediction:
-    return predicting.predict(one.config(config), one.settings(run))
+    return installation.traced(lambda: predicting.predict(one.config(config), one.settings(run)))
 
 
 def scout(
@@ -74,26 +79,89 @@ def scout(
     note: Callable[[str], None],
 ) -> Scout:
     """Train the smallest slice at the narrowest width."""
-    note(f"rehearsal: one block at {width} tokens")
     job = {"widths": [width], "validation": [], "seconds": 0.0}
-    sizes = [size for size in (1, 2, MOST_SCOUTED) if size <= slices.blocks_of(config)]
-    for blocks in sizes:
-        one = Slice(blocks, 1)
+    chosen = scouts(config, run)
+    note(f"rehearsal: {_blocks(chosen[0])} at {width} tokens")
+    for one in chosen:
         try:
             answer = train(config, run, one, job, budget_bytes, plan_s)
         except ChildTimeoutError as error:
             raise BlockedError(
-                f"a few steps of {blocks} block take over {plan_s:.0f} s on this machine",
-                hint="rehearse on the machine that trains, or rely on the prediction",
+                f"a few steps of {_blocks(one)} take over {plan_s:.0f} s on this machine: it is "
+                f"too slow, or a step of {installation.pair()} never ends",
+                hint="rehearse on the machine that trains, or with another pair of versions; "
+                "without a rehearsal there is the prediction alone",
             ) from error
         except WorkerError:
             # Some models need several blocks; what no size can do is the step itself.
-            if blocks == sizes[-1]:
+            if one == chosen[-1]:
                 raise
             continue
         step_s = float(np.median(answer["widths"][str(width)]["seconds"][1:]))
         return Scout(step_s, _predicted(config, run, one).costs.at(width))
     raise BlockedError("the model has no blocks")
+
+
+def _blocks(one: Slice) -> str:
+    return f"{one.blocks} block{'s' if one.blocks > 1 else ''}"
+
+
+def scouts(config: Mapping[str, Any], run: Settings) -> list[Slice]:
+    """Return small slices in which nothing is trained that the run does not train.
+
+    A kind of block whose gradient fails is no fault of a run that leaves it frozen.
+
+    Returns:
+        The two smallest ones and the largest of few blocks, which every model can be built with.
+
+    Raises:
+        BlockedError: There is none.
+    """
+    found: list[Slice] = []
+    for one, _ in _trainable(config, run):
+        if found and one.blocks > MOST_SCOUTED:
+            break
+        if not found or one.blocks > found[-1].blocks:
+            found.append(one)
+    if not found:
+        raise BlockedError(
+            f"nothing can be rehearsed: {SIZES[0]} blocks do not hold what the run trains",
+            hint="what is predicted stays as it is",
+        )
+    return list(dict.fromkeys([*found[:2], found[-1]]))
+
+
+def _trainable(
+    config: Mapping[str, Any], run: Settings
+) -> Iterator[tuple[Slice, frozenset[tuple[str, str]]]]:
+    """Yield slices that train nothing which the whole run leaves frozen, and what they train."""
+    wanted = set(slices.features(slices.kinds(config, run), run.num_layers))
+    for blocks in range(1, min(slices.blocks_of(config), SIZES[0]) + 1):
+        try:
+            kinds = slices.kinds(slices.cut(config, blocks), run)
+        except EstimateError:
+            continue  # (the model's own code, of fewer blocks than it knows)
+        for adapted in range(1, blocks + 1):
+            found = set(slices.features(kinds, adapted))
+            if found <= wanted:
+                yield Slice(blocks, adapted), frozenset(x for x in found if x[0] == "adapted")
+
+
+def prove(
+    config: Mapping[str, Any], run: Settings, width: int, budget_bytes: int, plan_s: float
+) -> None:
+    """Train every kind of block that the run trains, where its steps cannot be predicted.
+
+    Raises:
+        WorkerError: A step fails.
+        ChildError: The child was killed or took too long.
+    """
+    whole = slices.features(slices.kinds(config, run), run.num_layers)
+    wanted = {item for item in whole if item[0] == "adapted"}
+    one = next((one for one, trained in _trainable(config, run) if trained == wanted), None)
+    if one is not None:
+        job = {"widths": [width], "validation": [], "seconds": 0.0}
+        train(config, run, one, job, budget_bytes, plan_s)
 
 
 def plan(
