@@ -238,7 +238,6 @@ FAULTS: dict[str, Fault] = {
         "mlx_lm.models.cohere2",
         "raise ImportError(\"cannot import name 'LayerNorm' from 'mlx.nn'\")",
         "cannot import name 'LayerNorm'",
-        status="ERROR",
     ),
     "renamed function": Fault(
         "lfm2",

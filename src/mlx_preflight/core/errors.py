@@ -73,6 +73,10 @@ class UntraceableError(PreflightError):
     """Model whose computation MLX cannot export, such as a mixture of experts."""
 
 
+class InstallationError(UntraceableError):
+    """Versions of mlx and mlx-lm with which no training of the model can begin."""
+
+
 class CheckpointError(PreflightError):
     """Model folder that must not or cannot be loaded."""
 

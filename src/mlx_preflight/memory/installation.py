@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import TypeVar
 
-from mlx_preflight.core.errors import UntraceableError
+from mlx_preflight.core.errors import InstallationError, UntraceableError
 
 UNEXPORTABLE = "Unable to get state for primitive"
 """Message of mlx/export.cpp (0.32) for a primitive that cannot be exported."""
@@ -38,6 +38,25 @@ def traced(make: Callable[[], T]) -> T:
         ) from error
 
 
+def required(what: str, make: Callable[[], T]) -> T:
+    """Return what a part of mlx-lm's own trainer returns, without which no training can begin.
+
+    Args:
+        what: The part, in words.
+        make: Calls it.
+
+    Raises:
+        InstallationError: It raises; the message names the exception and the versions.
+    """
+    try:
+        return make()
+    except RAISED as error:
+        said = (str(error).splitlines() or ["no message"])[0]
+        raise InstallationError(
+            f"{what} fails: {type(error).__name__}: {said} ({pair()})", hint=OTHER_PAIR
+        ) from error
+
+
 def pair() -> str:
     """Return the versions that a step depends on, in words."""
     return f"mlx {version('mlx')}, mlx-lm {version('mlx-lm')}"
@@ -50,11 +69,11 @@ def require_import(kind: str, cause: BaseException | None) -> None:
     """Raise where mlx_lm has a model, and what that imports is missing in the installation.
 
     Raises:
-        UntraceableError: It names the exception and the versions.
+        InstallationError: It names the exception and the versions.
     """
     if not isinstance(cause, ImportError) or cause.name == f"mlx_lm.models.{kind}":
         return  # (mlx_lm reports every ImportError as an unknown architecture)
-    raise UntraceableError(
+    raise InstallationError(
         f"the model {kind!r} of mlx-lm cannot be imported: {type(cause).__name__}: {cause} "
         f"({pair()})",
         hint=OTHER_PAIR,

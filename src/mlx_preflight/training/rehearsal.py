@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlx_preflight.core.errors import (
     BlockedError,
     ChildCrashError,
+    InstallationError,
     PreflightError,
     WorkerError,
     or_error,
@@ -44,7 +45,7 @@ KNOWN_FAULTS = {
 }
 """Words of an exception → what helps."""
 
-FAILURES = (WorkerError, ChildCrashError)
+FAILURES = (WorkerError, ChildCrashError, InstallationError)
 """Errors of a step itself; a child that was killed or took too long says nothing about it."""
 
 
@@ -114,10 +115,11 @@ def run6_1(facts: RehearsalFacts) -> Outcome:
     if isinstance(facts.rehearsal, FAILURES):
         pair = f"mlx {version('mlx')}, mlx-lm {version('mlx-lm')}"
         said = str(facts.rehearsal)
+        said = said if pair in said else f"{said} ({pair})"
         known = (hint for words, hint in KNOWN_FAULTS.items() if words.lower() in said.lower())
         return Outcome(
             Status.FAIL,
-            f"{said} ({pair})",
+            said,
             Evidence.SIMULATED,
             remedy=facts.rehearsal.hint
             or next(known, "install another pair of versions, or train another model"),
