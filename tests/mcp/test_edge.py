@@ -107,9 +107,9 @@ def test_ranking_equals_that_of_qdrants_core(
         theirs = asked(shard, words)
         assert dict(ours) == pytest.approx(theirs, rel=NEAR), words
         inorder = [theirs[name] for name, _ in ours]
-        assert all(
-            after <= before * (1 + NEAR) for before, after in itertools.pairwise(inorder)
-        ), words
+        assert all(after <= before * (1 + NEAR) for before, after in itertools.pairwise(inorder)), (
+            words
+        )
         matched += len(ours)
     index.close()
     assert matched > len(found)

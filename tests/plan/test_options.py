@@ -30,9 +30,12 @@ def test_what_is_parsed_is_forwarded(arguments: list[str], options: RunOptions) 
 
 def test_the_flags_are_named_for_suggestions() -> None:
     """A misspelt option gets the nearest one."""
-    run, finish = ("--profile", "--model", "--budget-gb", "--config"), (
-        "--adapter",
-        "--data",
-        "--fused",
+    run, finish = (
+        ("--profile", "--model", "--budget-gb", "--config"),
+        (
+            "--adapter",
+            "--data",
+            "--fused",
+        ),
     )
     assert RunOptions.flags() == (*run, *finish)
