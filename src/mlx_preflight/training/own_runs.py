@@ -10,6 +10,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -36,6 +37,14 @@ MOST_READ_BYTES = 4_000_000
 
 MEAN_SLACK = 0.1
 """Share by which the mean width of a run may be outside of those that were timed."""
+
+MOST_RUNS = 5
+"""Earlier runs that are compared; older ones are passed over."""
+
+SEVERAL = 3
+"""Runs from which their differences say how far the next one may be off."""
+
+MOST_NOTES = 3
 
 PACKAGES = ("mlx", "mlx-lm")
 
@@ -112,21 +121,58 @@ def _uncovered(steps: Steps, widths: Sequence[int]) -> str:
 def find(
     config: Mapping[str, Any], settings: Settings, batches: Batches, note: Callable[[str], None]
 ) -> StepTimes | None:
-    """Return the times of the latest run of the same model, settings, machine and versions.
+    """Return the times of the latest runs of the same model, settings, machine and versions.
+
+    Of several the one of the median speed counts: one that met another program counts little.
 
     Args:
         config: The model's config.json.
         settings: The run, with all of its processes.
-        batches: Its batches, whose widths the earlier run must cover.
+        batches: Its batches, whose widths the earlier runs must cover.
         note: Told which runs and lines are not used, and why.
     """
     wanted = digest(config, settings)
-    for run in reversed(list(_runs(wanted, note))):
-        why = run.obstacle(batches)
-        if not why:
-            return run_curve.times(run.steps, run.describe())
-        note(f"your run of {run.started:%Y-%m-%d} is not used: {why}")
-    return None
+    usable: list[OwnRun] = []
+    reasons: list[str] = []
+    for run in reversed(list(_runs(wanted, reasons.append))):
+        if why := run.obstacle(batches):
+            reasons.append(f"your run of {run.started:%Y-%m-%d} is not used: {why}")
+        else:
+            usable.append(run)
+        if len(usable) == MOST_RUNS:
+            break
+    _say(list(dict.fromkeys(reasons)), note)
+    return _median(usable, batches.widths) if usable else None
+
+
+def _say(reasons: Sequence[str], note: Callable[[str], None]) -> None:
+    for reason in reasons[:MOST_NOTES]:
+        note(reason)
+    if len(reasons) > MOST_NOTES:
+        note(f"{len(reasons) - MOST_NOTES:,} more earlier runs or lines are not used")
+
+
+def _median(runs: Sequence[OwnRun], widths: Sequence[int]) -> StepTimes:
+    """Return the times of the run of the median speed, and how far the others are from it.
+
+    Args:
+        runs: The latest first.
+        widths: Tokens per row of the batches whose time is asked for.
+    """
+    every = [run_curve.times(run.steps, "") for run in runs]
+    seconds = [float(one.train.at(widths).sum()) for one in every]
+    middle = statistics.median_low(seconds)
+    chosen = seconds.index(middle)
+    apart = statistics.median(abs(one / middle - 1) for one in seconds)
+    base = run_curve.ERROR if len(runs) >= SEVERAL else run_curve.ERROR_ALONE
+    run = runs[chosen]
+    among = f", of the median speed of {len(runs)}" if len(runs) > 1 else ""
+    return dataclasses.replace(
+        every[chosen],
+        error=base + 2 * max(every[chosen].spread, apart),
+        spread=max(every[chosen].spread, apart),
+        source=f"{run.describe()}{among}",
+    )
 
 
 def _runs(wanted: str, note: Callable[[str], None]) -> Iterator[OwnRun]:

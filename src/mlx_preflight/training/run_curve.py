@@ -25,9 +25,12 @@ MOST_WINDOWS = 200
 LEAST_WINDOWS = 4
 """Rows of progress from which a run says something: the first one compiles."""
 
-ERROR = 0.15
-"""Share by which a time from an earlier run may be off beside its spread, see
-docs/training-time.md."""
+ERROR, ERROR_ALONE = 0.15, 0.25
+"""Share by which a time from several earlier runs, or from a single one, may be off beside its
+spread, see docs/training-time.md."""
+
+LEAST_S = 0.05
+"""Seconds of a row of progress: the trainer rounds validations, which are taken out, to 0.01 s."""
 
 MOST_STEPS, MOST_TOKENS, MOST_SECONDS = 10**9, 2**24, 10**7
 """Steps of a run, tokens of a row, and seconds of a row of progress: beyond them is no run."""
@@ -99,13 +102,30 @@ class Steps:
 
 
 def joined(windows: Sequence[Window]) -> tuple[Window, ...]:
-    """Return at most `MOST_WINDOWS` windows; the first one, which compiles, stays by itself."""
-    first, rest = tuple(windows[:1]), windows[1:]
+    """Return at most `MOST_WINDOWS` windows; the first one, which compiles, stays by itself.
+
+    Rows that come at one time, or whose validation is rounded up, say nothing each alone.
+    """
+    first, rest = tuple(windows[:1]), _long(windows[1:])
     size = -(-len(rest) // (MOST_WINDOWS - 1)) or 1
     groups = (rest[at : at + size] for at in range(0, len(rest), size))
-    return first + tuple(
-        Window(*(sum(part) for part in zip(*map(astuple, group), strict=True))) for group in groups
-    )
+    return first + tuple(_sum(group) for group in groups)
+
+
+def _long(windows: Sequence[Window]) -> list[Window]:
+    """Return windows of `LEAST_S` at least, neighbours joined; what is left at the end is not."""
+    found: list[Window] = []
+    waiting: list[Window] = []
+    for window in windows:
+        waiting.append(window)
+        if sum(one.seconds for one in waiting) >= LEAST_S:
+            found.append(_sum(waiting))
+            waiting = []
+    return found
+
+
+def _sum(windows: Sequence[Window]) -> Window:
+    return Window(*(sum(part) for part in zip(*map(astuple, windows), strict=True)))
 
 
 def read_steps(document: Mapping[str, Any]) -> Steps:
@@ -171,7 +191,13 @@ def times(steps: Steps, source: str) -> StepTimes:
     rows = np.array([astuple(window)[:4] for window in steps.windows], dtype=float)
     seconds = np.array([window.seconds for window in steps.windows])
     parts = _not_negative(rows / seconds[:, None], np.ones_like(seconds))
-    _, spread = step_times.mean(list(seconds[1:] / (rows[1:] @ parts)))
+    ratios = seconds[1:] / (rows[1:] @ parts)
+    # Relative errors favour the fast rows; the sum of a run is what is asked for.
+    scale, error = step_times.mean(list(ratios))
+    parts = np.append(parts[:3] * scale, parts[3])
+    # A load that comes and goes is another one next time, however often it was met here.
+    uneven = float(np.median(np.abs(ratios / np.median(ratios) - 1)))
+    spread = max(error / scale, uneven)
     least, most = steps.widths
     widths = tuple(sorted({least, (least + most) // 2, most}))
     x = np.array(widths, dtype=float)
@@ -181,7 +207,7 @@ def times(steps: Steps, source: str) -> StepTimes:
         first=Curve(widths, (float(parts[3]),) * len(widths)),
         validation=_validation(steps, train),
         save_s=0.0,
-        error=ERROR + 2 * spread,
+        error=ERROR_ALONE + 2 * spread,
         spread=spread,
         source=source,
     )

@@ -74,12 +74,14 @@ def steps(seen: Comparison) -> dict[str, Any] | None:
     windows = []
     for window in seen.pace.windows:
         part = known.widths[window.begin : window.begin + window.steps]
-        if len(part) < window.steps or window.duration_s <= 0:
+        if len(part) < window.steps:
             return None  # it is another run than the one that was judged
         firsts = len(set(part) - met)
         met |= set(part)
         sums = (sum(part), sum(width**2 for width in part))
         windows.append(Window(window.steps, *sums, firsts, round(window.duration_s, 5)))
+    if windows[0].seconds <= 0:
+        windows = windows[1:]
     checks = [
         Check(count, tokens, round(seconds, 5))
         for (count, tokens), seconds in zip(
@@ -87,9 +89,11 @@ def steps(seen: Comparison) -> dict[str, Any] | None:
         )
         if count and tokens
     ]
+    if not (kept := run_curve.joined(windows)):
+        return None
     found = Steps(
         (min(met), max(met)),
-        run_curve.joined(windows),
+        kept,
         tuple(checks[: run_curve.MOST_WINDOWS]),
         SWAPPED in seen.notices.latest,
     )
