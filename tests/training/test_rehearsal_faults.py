@@ -38,7 +38,7 @@ def rehearsed(fault: Fault) -> Any:
             [],
             budget_bytes=10**10,
             note=lambda _: None,
-            plan_s=6,
+            plan_s=60,
         )
 
     return or_error(start)

@@ -118,7 +118,13 @@ def scouts(config: Mapping[str, Any], run: Settings) -> list[Slice]:
         BlockedError: There is none.
     """
     found: list[Slice] = []
-    for one, _ in _trainable(config, run):
+    try:
+        kinds = slices.kinds(config, run)
+    except EstimateError:
+        # No model can be built: what the child says of a small one names why.
+        sizes = (1, 2, MOST_SCOUTED)
+        return [Slice(size, 1) for size in sizes if size <= slices.blocks_of(config)]
+    for one, _ in _trainable(config, run, kinds):
         if found and one.blocks > MOST_SCOUTED:
             break
         if not found or one.blocks > found[-1].blocks:
@@ -132,10 +138,10 @@ def scouts(config: Mapping[str, Any], run: Settings) -> list[Slice]:
 
 
 def _trainable(
-    config: Mapping[str, Any], run: Settings
+    config: Mapping[str, Any], run: Settings, whole: Sequence[str]
 ) -> Iterator[tuple[Slice, frozenset[tuple[str, str]]]]:
     """Yield slices that train nothing which the whole run leaves frozen, and what they train."""
-    wanted = set(slices.features(slices.kinds(config, run), run.num_layers))
+    wanted = set(slices.features(whole, run.num_layers))
     for blocks in range(1, min(slices.blocks_of(config), SIZES[0]) + 1):
         try:
             kinds = slices.kinds(slices.cut(config, blocks), run)
@@ -156,9 +162,10 @@ def prove(
         WorkerError: A step fails.
         ChildError: The child was killed or took too long.
     """
-    whole = slices.features(slices.kinds(config, run), run.num_layers)
-    wanted = {item for item in whole if item[0] == "adapted"}
-    one = next((one for one, trained in _trainable(config, run) if trained == wanted), None)
+    kinds = slices.kinds(config, run)
+    every = slices.features(kinds, run.num_layers)
+    wanted = {item for item in every if item[0] == "adapted"}
+    one = next((one for one, trained in _trainable(config, run, kinds) if trained == wanted), None)
     if one is not None:
         job = {"widths": [width], "validation": [], "seconds": 0.0}
         train(config, run, one, job, budget_bytes, plan_s)
