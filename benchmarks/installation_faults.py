@@ -347,6 +347,55 @@ FAULTS: dict[str, Fault] = {
         "    backward(module.fast, 'rms_norm', crash)",
         "Unable to load kernel vjp_bf16",
     ),
+    "crash in the update": Fault(
+        "qwen2",
+        "mlx.optimizers.optimizers",
+        "def crash(self, *_, **__):\n"
+        "    os.kill(os.getpid(), 11)\n"
+        "if trained():\n"
+        "    module.Adam.apply_single = crash",
+        "killed by SIGSEGV",
+    ),
+    "layer of another signature": Fault(
+        "gemma2",
+        "mlx_lm.models.gemma2",
+        "module.RMSNorm.__init__ = fails(TypeError('RMSNorm.__init__() got an unexpected "
+        "keyword argument'))",
+        "unexpected keyword argument",
+        status="ERROR",
+    ),
+    "averaging that was moved": Fault(
+        "qwen3",
+        "mlx.nn.utils",
+        "del module.average_gradients",
+        "cannot import name 'average_gradients'",
+        status="ERROR",
+    ),
+    "adapters that cannot be made": Fault(
+        "llama",
+        "mlx_lm.tuner.utils",
+        "module.linear_to_lora_layers = fails(AttributeError(\"'Attention' object has no "
+        "attribute 'q_proj'\"))",
+        "has no attribute 'q_proj'",
+        status="BLOCKED",
+    ),
+    "renamed setting of the trainer": Fault(
+        "phi3",
+        "mlx_lm.tuner.trainer",
+        "real = module.TrainingArgs.__init__\n"
+        "def init(self, *a, **k):\n"
+        "    if 'grad_checkpoint' in k:\n"
+        "        raise TypeError(\"unexpected keyword argument 'grad_checkpoint'\")\n"
+        "    real(self, *a, **k)\n"
+        "module.TrainingArgs.__init__ = init",
+        "unexpected keyword argument 'grad_checkpoint'",
+    ),
+    "gradient of the whole step": Fault(
+        "olmo2",
+        "mlx.nn.utils",
+        "module.value_and_grad = lambda *_: fails(ValueError('[vjp] no gradient'))",
+        "[vjp] no gradient",
+    ),
     "step that never ends": Fault(
         "llama",
         CORE,

@@ -279,5 +279,7 @@ def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
         raise EstimateError(
             "config.json",
             config["model_type"],
-            f"fields that agree; mlx_lm cannot run this one: {type(error).__name__}: {said}",
+            f"fields that agree; mlx_lm cannot run this one: {type(error).__name__}: {said} "
+            f"({installation.pair()})",
+            hint=f"correct config.json, or {installation.OTHER_PAIR}",
         ) from error
