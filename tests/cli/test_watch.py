@@ -134,6 +134,32 @@ def test_a_run_is_left_as_it_is_and_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_hours_of_the_next_run_rest_on_it(tmp_path: Path) -> None:
+    """`qualify` names the run that was watched as its source; a longer row limit is another one."""
+    words = training(tmp_path, iters=60, save_every=60, steps_per_report=5)
+    assert watch(tmp_path, *words).returncode == 0
+    (found,) = recorded(tmp_path)
+    assert sum(steps for steps, *_ in found["steps"]["windows"]) > 40
+    day = found["started"][:10]
+
+    def hours(*more: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlx_preflight", "qualify", *words, *more],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return " ".join((done.stdout + done.stderr).split())
+
+    assert f"from your run of {day} (" in hours("--iters", "90")
+    wider = hours("--max-seq-length", "128")
+    assert "from your run" not in wider
+    assert f"your run of {day} is not used: its batches had" in wider
+
+
+@pytest.mark.slow
 def test_a_run_that_grows_is_stopped_and_can_be_resumed(tmp_path: Path) -> None:
     """The command that is printed makes the remaining iterations."""
     words = training(tmp_path, growing(tmp_path), iters=300, save_every=3, steps_per_report=3)

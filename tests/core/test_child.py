@@ -16,7 +16,7 @@ import pytest
 
 from mlx_preflight.core import child
 from mlx_preflight.core.child import ChildRun, Reply, call, log_tail, run_child
-from mlx_preflight.core.errors import ChildError, WorkerError
+from mlx_preflight.core.errors import ChildCrashError, ChildError, WorkerError
 
 FAMILY = """
 sleep 120 &
@@ -283,6 +283,22 @@ def test_only_an_answer_at_the_end_is_a_success(tmp_path: Path, task: str, cause
         called(tmp_path, task)
     assert str(caught.value).startswith(cause)
     assert not isinstance(caught.value, WorkerError)
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("", "thing: killed by SIGABRT"),
+        ("  what():  no kernel", "thing: killed by SIGABRT: what():  no kernel"),
+        ("what(): Insufficient Memory", "thing: out of memory: killed by SIGABRT: what():"),
+    ],
+)
+def test_a_crash_is_told_from_a_kill(tmp_path: Path, said: str, cause: str) -> None:
+    """With the line that says why; an abort for want of memory is no fault of the versions."""
+    with pytest.raises(ChildCrashError) as caught:
+        called(tmp_path, f"print({said!r}, file=sys.stderr, flush=True) or os.abort()")
+    assert str(caught.value).startswith(cause)
+    assert bool(caught.value.hint) is ("memory" in cause)
 
 
 @pytest.mark.slow

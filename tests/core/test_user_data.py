@@ -46,3 +46,14 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         user_data.append_line(tmp_path / "file" / "runs.jsonl", {})
     with pytest.raises(ResultError, match="cannot write"):
         user_data.append_line(tmp_path / "runs.jsonl", {"a": math.nan})
+
+
+def test_a_file_does_not_grow_for_ever(tmp_path: Path) -> None:
+    """The lines before the last ones are kept once, and no line is lost on the way."""
+    path = tmp_path / "runs.jsonl"
+    for number in range(6):
+        user_data.append_line(path, {"a": number}, most_bytes=20)
+    assert user_data.older(path) == tmp_path / "runs.older.jsonl"
+    kept = [*user_data.older(path).read_text().splitlines(), *path.read_text().splitlines()]
+    assert [json.loads(line)["a"] for line in kept] == [0, 1, 2, 3, 4, 5][-len(kept) :]
+    assert len(kept) >= 4

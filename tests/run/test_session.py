@@ -145,6 +145,18 @@ def test_what_waits_for_a_check_says_which(
     assert seen(SESSION, context)[0][3] == remedy
 
 
+def test_versions_that_do_not_fit_are_named(module: Module, context: Context) -> None:
+    """Where mlx or mlx-lm lacks what the other one imports; a module of ours is not that."""
+    module.answer(gather=raising(ImportError("cannot import name 'x'", name="mlx.nn.utils")))
+    _, status, said, remedy = seen(SESSION, context)[0][:4]
+    assert status is Status.ERROR
+    assert said.startswith("ImportError: cannot import name 'x' (mlx ")
+    assert "mlx-lm " in said
+    assert "fit each other" in remedy
+    module.answer(gather=raising(ImportError("cannot import name 'x'", name="mlx_preflight.x")))
+    assert seen(SESSION, context)[0][2] == "ImportError: cannot import name 'x'"
+
+
 def test_a_module_that_does_not_exist_is_an_error(context: Context) -> None:
     """A session without its module answers every check with ERROR."""
     rows = seen(dataclasses.replace(SESSION, module="testing_gone"), context)

@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from mlx_preflight.core.child_main import OVER_LIMIT
 from mlx_preflight.core.errors import (
+    ChildCrashError,
     ChildError,
     ChildTimeoutError,
     MemoryLimitError,
@@ -71,6 +72,22 @@ HINTS = {
 
 OUT_OF_MEMORY = ("Unable to allocate", "out of memory", "Insufficient Memory", "bad_alloc")
 """Parts of the messages by which MLX and C++ say that memory ran out."""
+
+CRASHES = frozenset(
+    {
+        signal.SIGABRT,
+        signal.SIGBUS,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGSEGV,
+        signal.SIGSYS,
+        signal.SIGTRAP,
+    }
+)
+"""Signals that a process gets for what it did itself; others are sent by the system or people."""
+
+CRASH_WORDS = ("what():", "Assertion failed", "Fatal Python error", "[METAL]")
+"""Parts of the lines that say why, as C++, C and Python print them before they abort."""
 
 _RUNNING: set[subprocess.Popen[bytes]] = set()
 
@@ -267,6 +284,8 @@ def offline_environment(extra: Mapping[str, str] | None = None) -> dict[str, str
 def no_answer(done: ChildRun, label: str = "") -> ChildError:
     """Return the error of a child that died, or ended without an answer."""
     log = log_tail(done.stdout, done.stderr)
+    if -done.returncode in CRASHES:
+        return _crashed(done, label, log)
     if killed := done.signal_reason():
         return ChildError(_labelled(label, killed), hint=HINTS["MemoryError"], log=log)
     # The last line of a traceback is its cause.
@@ -274,6 +293,15 @@ def no_answer(done: ChildRun, label: str = "") -> ChildError:
     if done.returncode == OVER_LIMIT:
         return MemoryLimitError(_labelled(label, last), hint=HINTS["MemoryError"], log=log)
     return ChildError(_labelled(label, f"{done.exit_reason()} and no answer: {last}"), log=log)
+
+
+def _crashed(done: ChildRun, label: str, log: str) -> ChildCrashError:
+    """Return the error of a child that crashed, with what it said last where it said why."""
+    lines = [line.strip() for line in log.splitlines()]
+    said = next((x for x in reversed(lines) if any(word in x for word in CRASH_WORDS)), "")
+    memory = any(phrase in log for phrase in OUT_OF_MEMORY)
+    text = "out of memory: " * memory + done.signal_reason() + (f": {said}" if said else "")
+    return ChildCrashError(_labelled(label, text), hint=HINTS["MemoryError"] * memory, log=log)
 
 
 def task_error(label: str, kind: str, message: str, log: str = "") -> WorkerError:

@@ -73,6 +73,10 @@ class UntraceableError(PreflightError):
     """Model whose computation MLX cannot export, such as a mixture of experts."""
 
 
+class InstallationError(UntraceableError):
+    """Versions of mlx and mlx-lm with which no training of the model can begin."""
+
+
 class CheckpointError(PreflightError):
     """Model folder that must not or cannot be loaded."""
 
@@ -96,6 +100,10 @@ class ChildError(PreflightError):
 
 class WorkerError(ChildError):
     """Exception inside a child's task; the child itself was not killed."""
+
+
+class ChildCrashError(ChildError):
+    """Child that ended itself by a signal of its own: abort, segmentation fault and their like."""
 
 
 class ChildTimeoutError(ChildError):

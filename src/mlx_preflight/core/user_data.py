@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import IO
 
 from mlx_preflight.core.errors import ResultError
 
@@ -38,10 +39,20 @@ def runs_file() -> Path:
     return folder() / "runs.jsonl"
 
 
-def append_line(path: Path, document: object) -> None:
+MOST_BYTES = 8_000_000
+"""Size from which a file of lines becomes the older one, and a new one begins."""
+
+
+def older(path: Path) -> Path:
+    """Return where the lines go that are too many; what was there before them is lost."""
+    return path.with_name(f"{path.stem}.older{path.suffix}")
+
+
+def append_line(path: Path, document: object, *, most_bytes: int = MOST_BYTES) -> None:
     """Append one line of JSON, which is on the disk when this returns.
 
-    Other writers wait, and a line that a crash left torn is ended first.
+    Other writers wait, and a line that a crash left torn is ended first. A file that has grown
+    over its limit is kept once as the older one.
 
     Raises:
         ResultError: The folder cannot be written, or the document is no JSON.
@@ -49,8 +60,7 @@ def append_line(path: Path, document: object) -> None:
     try:
         text = json.dumps(document, sort_keys=True, allow_nan=False)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with _locked(path, most_bytes) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - 1))
             torn = stream.read(1) not in (b"", b"\n")
@@ -62,3 +72,17 @@ def append_line(path: Path, document: object) -> None:
             f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
             hint=f"make it writable, or name another folder in {VARIABLE}",
         ) from error
+
+
+def _locked(path: Path, most_bytes: int) -> IO[bytes]:
+    """Return the file, locked, of which another writer may make the older one at any time."""
+    while True:
+        stream = path.open("a+b")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        mine = os.fstat(stream.fileno())
+        there = path.stat() if path.exists() else None
+        if there is not None and there.st_ino == mine.st_ino:
+            if mine.st_size <= most_bytes:
+                return stream
+            os.replace(path, older(path))
+        stream.close()

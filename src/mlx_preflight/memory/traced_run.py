@@ -9,7 +9,7 @@ from typing import Any
 from mlx_lm.utils import get_total_parameters
 
 from mlx_preflight.core.errors import UntraceableError
-from mlx_preflight.memory import architecture, quantization, validation
+from mlx_preflight.memory import architecture, installation, quantization, validation
 from mlx_preflight.memory.replay import generation, rules, trace, trees
 from mlx_preflight.memory.replay.simulation import Step
 from mlx_preflight.memory.settings import QUANTIZED_START, Settings
@@ -116,7 +116,7 @@ def _build(config: Mapping[str, Any], settings: Settings, run: Trace) -> TracedR
         steps = validation.built(lambda: run(model, settings), config)
     except Exception as error:
         cause = str(error.__cause__ or error)
-        if validation.UNEXPORTABLE not in cause:
+        if installation.UNEXPORTABLE not in cause:
             raise
         primitive = cause.rsplit(" ", 1)[-1]
         raise UntraceableError(

@@ -12,7 +12,7 @@ from mlx_lm import models
 from mlx_lm.utils import _get_classes
 
 from mlx_preflight.core.errors import EstimateError
-from mlx_preflight.memory import architecture, quantization
+from mlx_preflight.memory import architecture, installation, quantization
 from mlx_preflight.memory.replay import generation
 from mlx_preflight.memory.settings import OPTIMIZERS, Settings
 from mlx_preflight.models.quantization import BITS, GROUPS, read_quantization
@@ -25,9 +25,6 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "fine_tune_type": ("lora", "dora", "full"),
     "backend": ("metal", "cpu", "cuda"),
 }
-
-UNEXPORTABLE = "Unable to get state for primitive"
-"""Message of mlx/export.cpp (0.32) for a primitive that cannot be exported."""
 
 TOKENS = 2**24
 """Longest row, far beyond any model's; MLX counts the elements of an axis in 31 bits."""
@@ -157,6 +154,7 @@ def _check_fields(config: Mapping[str, Any]) -> None:
     try:
         _, arguments = _get_classes(dict(config))
     except (ValueError, AttributeError) as error:
+        installation.require_import(kind, error.__cause__)
         # An AttributeError is a module of mlx_lm that holds no architecture, such as `base`.
         names = {module.name for module in pkgutil.iter_modules(models.__path__)}
         known = sorted(names - {kind})
@@ -273,21 +271,15 @@ def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
     """
     try:
         return make()
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        AssertionError,
-        RuntimeError,
-    ) as error:
-        if UNEXPORTABLE in str(error.__cause__ or error):
+    except installation.RAISED as error:
+        if installation.UNEXPORTABLE in str(error.__cause__ or error):
             raise
         # The arguments that a binding lists after its first line are nobody's concern here.
         said = (str(error).splitlines() or ["an assertion"])[0]
         raise EstimateError(
             "config.json",
             config["model_type"],
-            f"fields that agree; mlx_lm cannot run this one: {type(error).__name__}: {said}",
+            f"fields that agree; mlx_lm cannot run this one: {type(error).__name__}: {said} "
+            f"({installation.pair()})",
+            hint=f"correct config.json, or {installation.OTHER_PAIR}",
         ) from error

@@ -38,6 +38,11 @@ from mlx_preflight.run.context import Context
 BEAT_S = 10.0
 """Seconds between two progress notes of a running session."""
 
+STACK = {"mlx": "mlx", "mlx_lm": "mlx-lm"}
+"""Modules whose versions must fit each other → their distributions."""
+
+STACK_REMEDY = "install versions of mlx and mlx-lm that fit each other"
+
 Checks = Mapping[str, Callable[[Any], Outcome]]
 """Id of the register → function that judges the facts; it measures and reads nothing."""
 
@@ -174,7 +179,13 @@ def _failure(error: BaseException) -> Outcome:
         return Outcome(Status.BLOCKED, said, remedy=remedy)
     if isinstance(error, PreflightError):
         return Outcome(Status.ERROR, str(error) or type(error).__name__, remedy=error.hint)
-    return Outcome(Status.ERROR, f"{type(error).__name__}: {error}")
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] in STACK:
+        # A release moved what another one needs: the pair is the fault, and no module of ours.
+        installed = environment.capture()["packages"]
+        pair = ", ".join(f"{name} {installed.get(name, 'missing')}" for name in STACK.values())
+        return Outcome(Status.ERROR, f"{text} ({pair})", remedy=STACK_REMEDY)
+    return Outcome(Status.ERROR, text)
 
 
 def _recorded(session: Session, check: Check, outcome: Outcome, context: Context) -> CheckResult:

@@ -16,6 +16,8 @@ import numpy as np
 from mlx_lm.tuner import trainer
 from mlx_lm.tuner.datasets import CacheDataset
 
+from mlx_preflight.memory import installation
+
 NO_TOKENS = -1
 """Tokens of a row that cannot be tokenized."""
 
@@ -232,6 +234,8 @@ def _counted(batch: Any, lengths: Any, pairs: list[list[int]]) -> Batch:
     def model(inputs: Any) -> Any:
         return mx.zeros((*inputs.shape, 1))  # (never evaluated: the count needs no logits)
 
-    _, trained = trainer.default_loss(model, batch, lengths)
+    _, trained = installation.required(
+        "the trainer's loss", lambda: trainer.default_loss(model, batch, lengths)
+    )
     rows, width = batch.shape
     return Batch(width, rows, sum(end for _, end in pairs), int(trained.item()))

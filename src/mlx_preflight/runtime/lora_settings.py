@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -236,7 +237,7 @@ def keys_read(function: Any, parameter: str) -> frozenset[str]:
         parameter: Name of the mapping there.
     """
     found = set()
-    for node in ast.walk(ast.parse(inspect.getsource(function))):
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
         keys: list[ast.expr] = []
         if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == parameter:
             keys = [node.slice]

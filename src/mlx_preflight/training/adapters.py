@@ -25,7 +25,7 @@ def of_run(run: TrainingRun) -> Adapters:
         AdapterError: mlx_lm refuses the settings; the message is its own.
         PreflightError: The model's config is not here, or no model can be built from it.
     """
-    from mlx_preflight.memory import adapters  # noqa: PLC0415  (it imports mlx)
+    from mlx_preflight.memory import adapters, installation  # noqa: PLC0415  (it imports mlx)
 
     config = source.find(run.model).config
     settings = run.settings
@@ -43,4 +43,9 @@ def of_run(run: TrainingRun) -> Adapters:
         text = error.args[0] if error.args else ""
         hints = {"num_layers": "num_layers -1 takes all blocks", "unfreezes": _UNQUANTIZED}
         hint = next((hint for word, hint in hints.items() if word in str(text)), "")
-        raise AdapterError(f"{type(error).__name__}: {text}", hint=hint) from error
+        said = f"{type(error).__name__}: {text}"
+        if not hint:
+            # A setting or the installation: the words alone do not tell.
+            said = f"{said} ({installation.pair()})"
+            hint = f"correct the settings of the adapters, or {installation.OTHER_PAIR}"
+        raise AdapterError(said, hint=hint) from error

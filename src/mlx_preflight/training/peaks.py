@@ -12,7 +12,7 @@ from typing import Any
 from mlx_preflight.core.errors import BlockedError, PreflightError, or_error
 from mlx_preflight.core.units import format_bytes, format_interval
 from mlx_preflight.memory import adapters as counted
-from mlx_preflight.memory import calibration
+from mlx_preflight.memory import calibration, installation
 from mlx_preflight.memory import predict as predicting
 from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.memory.settings import Settings
@@ -95,7 +95,7 @@ def _predicted(config: Any, settings: Settings, **how: Any) -> Prediction:
     """Return a prediction; the sessions of one command ask for the same ones."""
     key = (json.dumps(config, sort_keys=True, default=str), settings, str(sorted(how.items())))
     if key not in _KNOWN:
-        _KNOWN[key] = predicting.predict(config, settings, **how)
+        _KNOWN[key] = installation.traced(lambda: predicting.predict(config, settings, **how))
     return _KNOWN[key]
 
 
@@ -108,7 +108,7 @@ def _at_the_limit(run: TrainingRun) -> str:
     """Return what rows that reach the limit would take, where the real ones are not known."""
     width = run.settings["max_seq_length"]
     try:
-        found = predicting.predict(source.find(run.model).config, settings_of(run, width))
+        found = _predicted(source.find(run.model).config, settings_of(run, width))
     except PreflightError:
         return ""  # the first error is the one to fix
     interval = format_interval(found.peak_low_bytes, found.peak_high_bytes)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from mlx_preflight.core.errors import BlockedError, PreflightError, WorkerError, or_error
+from mlx_preflight.core.errors import (
+    BlockedError,
+    ChildCrashError,
+    InstallationError,
+    PreflightError,
+    WorkerError,
+    or_error,
+)
 from mlx_preflight.core.result import Evidence, Measurement, Outcome, Status
 from mlx_preflight.core.units import format_bytes, format_interval, format_percent, format_seconds
 from mlx_preflight.core.workspace import Workspace
@@ -39,6 +46,9 @@ KNOWN_FAULTS = {
 }
 """Words of an exception → what helps."""
 
+FAILURES = (WorkerError, ChildCrashError, InstallationError)
+"""Errors of a step itself; a child that was killed or took too long says nothing about it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RehearsalFacts:
@@ -56,7 +66,7 @@ class RehearsalFacts:
 
     def known(self) -> Rehearsal:
         """Return the rehearsal, or raise why there is none."""
-        if isinstance(self.rehearsal, WorkerError):
+        if isinstance(self.rehearsal, FAILURES):
             raise BlockedError(f"{register.RUN6_1} fails: no step ended")
         if isinstance(self.rehearsal, PreflightError):
             raise self.rehearsal
@@ -103,15 +113,17 @@ def _rehearsed(context: Context, facts: PeakFacts) -> tuple[Rehearsal, StepTimes
 
 def run6_1(facts: RehearsalFacts) -> Outcome:
     """Report whether a training step works under the installed versions."""
-    if isinstance(facts.rehearsal, WorkerError):
+    if isinstance(facts.rehearsal, FAILURES):
         pair = f"mlx {version('mlx')}, mlx-lm {version('mlx-lm')}"
         said = str(facts.rehearsal)
-        advice = next((hint for words, hint in KNOWN_FAULTS.items() if words in said), "")
+        said = said if pair in said else f"{said} ({pair})"
+        known = (hint for words, hint in KNOWN_FAULTS.items() if words.lower() in said.lower())
         return Outcome(
             Status.FAIL,
-            f"{said} ({pair})",
+            said,
             Evidence.SIMULATED,
-            remedy=advice or "install another pair of versions, or train another model",
+            remedy=facts.rehearsal.hint
+            or next(known, "install another pair of versions, or train another model"),
         )
     found = facts.known()
     return Outcome(Status.PASS, found.describe(), Evidence.SIMULATED)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,14 @@ from mlx_preflight.core.errors import (
     BlockedError,
     ChildError,
     ChildTimeoutError,
+    EstimateError,
     MemoryLimitError,
     PreflightError,
     WorkerError,
 )
 from mlx_preflight.core.units import format_bytes
+from mlx_preflight.memory import installation, slices
 from mlx_preflight.memory import predict as predicting
-from mlx_preflight.memory import slices
 from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.memory.replay.costs import Costs
 from mlx_preflight.memory.settings import Settings
@@ -71,7 +72,7 @@ class Scout:
 
 
 def _predicted(config: Mapping[str, Any], run: Settings, one: Slice) -> Prediction:
-    return predicting.predict(one.config(config), one.settings(run))
+    return installation.traced(lambda: predicting.predict(one.config(config), one.settings(run)))
 
 
 def scout(
@@ -88,24 +89,25 @@ def scout(
         BlockedError: It does not fit, or takes too long.
         WorkerError: No size of slice can be trained; the message is the exception's.
     """
-    _require_room(config, run, width, budget_bytes)
-    note(f"rehearsal: one block at {width} tokens")
     job = {"widths": [width], "validation": [], "seconds": 0.0}
-    sizes = [size for size in (1, 2, MOST_SCOUTED) if size <= slices.blocks_of(config)]
-    for blocks in sizes:
-        one = Slice(blocks, 1)
+    chosen = scouts(config, run)
+    _require_room(config, run, chosen[0], width, budget_bytes)
+    note(f"rehearsal: {_blocks(chosen[0])} at {width} tokens")
+    for one in chosen:
         try:
             answer = train(config, run, one, job, budget_bytes, plan_s)
         except MemoryLimitError as error:
             raise BlockedError(f"nothing can be rehearsed: {error}", hint=NO_ROOM) from error
         except ChildTimeoutError as error:
             raise BlockedError(
-                f"a few steps of {blocks} block take over {plan_s:.0f} s on this machine",
-                hint="rehearse on the machine that trains, or rely on the prediction",
+                f"a few steps of {_blocks(one)} take over {plan_s:.0f} s on this machine: it is "
+                f"too slow, or a step of {installation.pair()} never ends",
+                hint="rehearse on the machine that trains, or with another pair of versions; "
+                "without a rehearsal there is the prediction alone",
             ) from error
         except WorkerError:
             # Some models need several blocks; what no size can do is the step itself.
-            if blocks == sizes[-1]:
+            if one == chosen[-1]:
                 raise
             continue
         step_s = float(np.median(answer["widths"][str(width)]["seconds"][1:]))
@@ -113,19 +115,90 @@ def scout(
     raise BlockedError("the model has no blocks")
 
 
-def _require_room(config: Mapping[str, Any], run: Settings, width: int, budget_bytes: int) -> None:
-    """Raise a `BlockedError` where not even one block is predicted to fit."""
+def _require_room(
+    config: Mapping[str, Any], run: Settings, one: Slice, width: int, budget_bytes: int
+) -> None:
+    """Raise a `BlockedError` where not even the smallest slice is predicted to fit."""
     try:
         narrow = dataclasses.replace(run, max_seq_length=width)
-        needed = _predicted(config, narrow, Slice(1, 1)).peak_bytes
+        needed = _predicted(config, narrow, one).peak_bytes
     except (PreflightError, ValueError):
         return  # what cannot be predicted is tried, within its limit
     if needed > budget_bytes:
         raise BlockedError(
-            f"nothing can be rehearsed: one block at {width} tokens needs "
+            f"nothing can be rehearsed: {_blocks(one)} at {width} tokens need "
             f"{format_bytes(needed)}, and the budget is {format_bytes(max(budget_bytes, 0))}",
             hint=NO_ROOM,
         )
+
+
+def _blocks(one: Slice) -> str:
+    return f"{one.blocks} block{'s' if one.blocks > 1 else ''}"
+
+
+def scouts(config: Mapping[str, Any], run: Settings) -> list[Slice]:
+    """Return small slices in which nothing is trained that the run does not train.
+
+    A kind of block whose gradient fails is no fault of a run that leaves it frozen.
+
+    Returns:
+        The two smallest ones and the largest of few blocks, which every model can be built with.
+
+    Raises:
+        BlockedError: There is none.
+    """
+    found: list[Slice] = []
+    try:
+        kinds = slices.kinds(config, run)
+    except EstimateError:
+        # No model can be built: what the child says of a small one names why.
+        sizes = (1, 2, MOST_SCOUTED)
+        return [Slice(size, 1) for size in sizes if size <= slices.blocks_of(config)]
+    for one, _ in _trainable(config, run, kinds):
+        if found and one.blocks > MOST_SCOUTED:
+            break
+        if not found or one.blocks > found[-1].blocks:
+            found.append(one)
+    if not found:
+        raise BlockedError(
+            f"nothing can be rehearsed: {SIZES[0]} blocks do not hold what the run trains",
+            hint="what is predicted stays as it is",
+        )
+    return list(dict.fromkeys([*found[:2], found[-1]]))
+
+
+def _trainable(
+    config: Mapping[str, Any], run: Settings, whole: Sequence[str]
+) -> Iterator[tuple[Slice, frozenset[tuple[str, str]]]]:
+    """Yield slices that train nothing which the whole run leaves frozen, and what they train."""
+    wanted = set(slices.features(whole, run.num_layers))
+    for blocks in range(1, min(slices.blocks_of(config), SIZES[0]) + 1):
+        try:
+            kinds = slices.kinds(slices.cut(config, blocks), run)
+        except EstimateError:
+            continue  # (the model's own code, of fewer blocks than it knows)
+        for adapted in range(1, blocks + 1):
+            found = set(slices.features(kinds, adapted))
+            if found <= wanted:
+                yield Slice(blocks, adapted), frozenset(x for x in found if x[0] == "adapted")
+
+
+def prove(
+    config: Mapping[str, Any], run: Settings, width: int, budget_bytes: int, plan_s: float
+) -> None:
+    """Train every kind of block that the run trains, where its steps cannot be predicted.
+
+    Raises:
+        WorkerError: A step fails.
+        ChildError: The child was killed or took too long.
+    """
+    kinds = slices.kinds(config, run)
+    every = slices.features(kinds, run.num_layers)
+    wanted = {item for item in every if item[0] == "adapted"}
+    one = next((one for one, trained in _trainable(config, run, kinds) if trained == wanted), None)
+    if one is not None:
+        job = {"widths": [width], "validation": [], "seconds": 0.0}
+        train(config, run, one, job, budget_bytes, plan_s)
 
 
 def plan(

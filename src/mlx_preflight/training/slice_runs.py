@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.core import environment
+from mlx_preflight.core.errors import UntraceableError
 from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.core.units import format_duration
 from mlx_preflight.memory.settings import Settings
@@ -144,12 +145,18 @@ def rehearse(
         BlockedError: Not even the smallest slice fits, or ends in time.
         WorkerError: A step fails; the message is the exception's.
         ChildError: A child was killed.
+        UntraceableError: A step works, and cannot be predicted.
     """
     started = time.perf_counter()
     run = dataclasses.replace(settings, max_seq_length=max(widths))
     trained, checked = chosen_widths(widths), chosen_widths(validation)[-2:]
-    scouted = slice_plan.scout(config, run, trained[0], budget_bytes, plan_s, note)
-    chosen, predicted = slice_plan.plan(config, run, trained, scouted, budget_bytes, plan_s)
+    try:
+        scouted = slice_plan.scout(config, run, trained[0], budget_bytes, plan_s, note)
+        chosen, predicted = slice_plan.plan(config, run, trained, scouted, budget_bytes, plan_s)
+    except UntraceableError:
+        # What cannot be predicted may fail, too, and that is the answer.
+        slice_plan.prove(config, run, trained[0], budget_bytes, plan_s)
+        raise
     share = max(plan_s - (time.perf_counter() - started) - START_S * len(chosen), 3.0)
     answers = []
     for number, one in enumerate(chosen, 1):

@@ -1,4 +1,4 @@
-"""What a step of a run takes: from a rehearsal, this machine's calibration, a table, or a probe.
+"""What a step of a run takes: from an own run, a rehearsal, a calibration, a table, or a probe.
 
 It imports mlx; `duration` judges what it returns.
 """
@@ -17,7 +17,15 @@ from mlx_preflight.memory.replay.costs import Costs
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.models import source
 from mlx_preflight.run.context import Context
-from mlx_preflight.training import calibration_file, chips, peaks, slice_runs, speed, step_times
+from mlx_preflight.training import (
+    calibration_file,
+    chips,
+    own_runs,
+    peaks,
+    slice_runs,
+    speed,
+    step_times,
+)
 from mlx_preflight.training.batches import Batches
 from mlx_preflight.training.calibration_file import Calibration
 from mlx_preflight.training.slice_runs import Rehearsal
@@ -55,12 +63,36 @@ def find(context: Context, run: TrainingRun, batches: Batches, *, probe: bool = 
     """
     config = source.find(run.model).config
     most = max(batches.widths)
+    own = of_own_run(run, batches, context.note)
     settings = rehearsed_settings(run, most)
     kept = slice_runs.find(Workspace(context.state).cache / "rehearsals", config, settings)
     if kept is not None:
-        return of_rehearsal(kept, elsewhere=run.world - run.here)
+        rehearsed = of_rehearsal(kept, elsewhere=run.world - run.here)
+        # Both are measurements of this machine: the complete run counts first, unless it was
+        # so uneven that the rehearsal knows more.
+        return rehearsed if own is None or rehearsed.error < own.error else own
+    if own is not None:
+        return own
     prediction = peaks.training_peak(run, batches).prediction
     return of_prediction(prediction, most, note=context.note, probe=probe)
+
+
+def of_own_run(run: TrainingRun, batches: Batches, note: Callable[[str], None]) -> StepTimes | None:
+    """Return the times of an earlier run of the same model, settings, machine and versions.
+
+    None means that there is none, or that other machines take part, whose speed is not recorded.
+    """
+    if run.here != run.world:
+        return None
+    config = source.find(run.model).config
+    return own_runs.find(config, peaks.settings_of(run, max(batches.widths)), batches, note)
+
+
+def digest(run: TrainingRun) -> str:
+    """Return the digest under which a run's steps are recorded; empty with other machines."""
+    if run.here != run.world:
+        return ""
+    return own_runs.digest(source.find(run.model).config, peaks.settings_of(run, 1))
 
 
 def rehearsed_settings(run: TrainingRun, width: int) -> Settings:

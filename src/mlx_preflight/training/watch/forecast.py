@@ -8,6 +8,8 @@ not compared is said.
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +50,9 @@ class Forecast:
         nan_iterations: First iterations without a trained token.
         nan_count: How many such iterations there are.
         step_s: Seconds of every iteration's step, validations not counted.
+        digest: Of what decides a step (`own_runs.digest`); empty where what it takes here says
+            nothing of later runs.
+        validations: Number of batches and sum of their widths, of every validation.
     """
 
     unknown: tuple[str, ...] = ()
@@ -67,6 +72,8 @@ class Forecast:
     nan_iterations: tuple[int, ...] = ()
     nan_count: int = 0
     step_s: tuple[float, ...] | None = None
+    digest: str = ""
+    validations: tuple[tuple[int, int], ...] = ()
 
     @property
     def folder(self) -> Path | None:
@@ -107,7 +114,32 @@ def predict(words: Sequence[str], folder: Path) -> Forecast:
     except PreflightError as error:
         return Forecast(unknown=(f"the run cannot be judged: {error}",))
     lists = {name: tuple(value) for name, value in answer.items() if isinstance(value, list)}
-    return Forecast(**{**answer, **lists})
+    found = Forecast(**{**answer, **lists})
+    return found if runs_here(words) else dataclasses.replace(found, digest="")
+
+
+NEUTRAL = frozenset({"caffeinate", "nice", "nohup", "time"})
+"""Commands that start another one as this installation has it."""
+
+
+def runs_here(words: Sequence[str]) -> bool:
+    """Return whether a command runs the mlx-lm of this installation, whose versions are known."""
+    trainer = trainer_words(words)
+    if trainer is None:
+        return False
+    before = words[: len(words) - len(trainer)]
+    if not all(Path(w).name in NEUTRAL or w.startswith("-") or w.isdigit() for w in before):
+        return _is_here(before[-1]) if _is_python(before) else False
+    return _is_here(trainer[0]) and "--python" not in trainer
+
+
+def _is_python(before: Sequence[str]) -> bool:
+    return len(before) == 1 and Path(before[0]).name.startswith("python")
+
+
+def _is_here(program: str) -> bool:
+    found = shutil.which(program)
+    return found is not None and Path(found).absolute().parent == Path(sys.executable).parent
 
 
 def to_json(forecast: Forecast) -> dict[str, Any]:

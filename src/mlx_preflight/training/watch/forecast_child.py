@@ -11,7 +11,16 @@ from mlx_preflight.core import child_main
 from mlx_preflight.core.errors import PreflightError
 from mlx_preflight.plan import settings as project_table
 from mlx_preflight.run.context import Context
-from mlx_preflight.training import adapters, batches, command, config_facts, peaks, rows, timing
+from mlx_preflight.training import (
+    adapters,
+    batches,
+    command,
+    config_facts,
+    peaks,
+    rows,
+    run_curve,
+    timing,
+)
 from mlx_preflight.training.batches import Batches
 from mlx_preflight.training.training_run import TrainingRun, read_run
 from mlx_preflight.training.watch.forecast import Forecast, to_json
@@ -112,6 +121,8 @@ def _batches(context: Context, unknown: dict[str, list[str]]) -> dict[str, Any]:
             "nan_iterations": found.nan_iterations[:KEPT_NAN],
             "nan_count": len(found.nan_iterations),
             "step_s": expected_step_s(context, run, found) if kept else None,
+            "digest": timing.digest(run) if kept else "",
+            "validations": _validations(found),
         }
 
     def size() -> dict[str, Any]:
@@ -122,6 +133,12 @@ def _batches(context: Context, unknown: dict[str, list[str]]) -> dict[str, Any]:
         **_attempt("batches", unknown, read),
         **_attempt("size of the adapters", unknown, size),
     }
+
+
+def _validations(found: Batches) -> list[tuple[int, int]]:
+    """Return number of batches and sum of widths of the first validations."""
+    first = found.validations[: run_curve.MOST_WINDOWS]
+    return [(len(item.widths), sum(item.widths)) for item in first]
 
 
 def _peak(context: Context, unknown: dict[str, list[str]]) -> dict[str, Any]:

@@ -30,11 +30,13 @@ class Window:
         steps: How many.
         duration_s: Their time, validations taken out.
         work: Work of them, in units that only compare.
+        begin: Steps that were done before them.
     """
 
     steps: int
     duration_s: float
     work: float
+    begin: int = 0
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class Pace:
         if self._since_s is not None and iteration > self.iteration:
             spent = max(0.0, at_s - self._since_s - self._validated_s)
             work = self._work(self.iteration, iteration)
-            self.windows.append(Window(iteration - self.iteration, spent, work))
+            self.windows.append(Window(iteration - self.iteration, spent, work, self.iteration))
         self.iteration = max(self.iteration, iteration)
         self._since_s, self._validated_s = at_s, 0.0
 

@@ -12,10 +12,14 @@ from typing import Any
 from mlx_preflight import __version__
 from mlx_preflight.core import environment
 from mlx_preflight.core.text import one_line
+from mlx_preflight.training import own_runs, run_curve
+from mlx_preflight.training.run_curve import Check, Steps, Window
+from mlx_preflight.training.watch.comparison import Comparison
 from mlx_preflight.training.watch.forecast import Forecast
 from mlx_preflight.training.watch.supervisor import Ending
 
-SCHEMA = 1
+SWAPPED = "swap"
+"""Cause of the notice that the system writes to swap."""
 
 
 def document(run_id: str, started: dt.datetime, ending: Ending) -> dict[str, Any]:
@@ -27,8 +31,8 @@ def document(run_id: str, started: dt.datetime, ending: Ending) -> dict[str, Any
         ending: Its end.
     """
     seen, known = ending.comparison, ending.comparison.forecast
-    return {
-        "schema": SCHEMA,
+    found = {
+        "schema": own_runs.SCHEMA,
         "run_id": run_id,
         "started": started.isoformat(timespec="seconds"),
         "tool": f"mlx-preflight {__version__}",
@@ -56,7 +60,44 @@ def document(run_id: str, started: dt.datetime, ending: Ending) -> dict[str, Any
         "warnings": [
             text for cause, text in seen.notices.latest.items() if not cause.startswith("unknown")
         ],
+        "steps": steps(seen),
     }
+    return {**found, "sha256": own_runs.seal(found)}
+
+
+def steps(seen: Comparison) -> dict[str, Any] | None:
+    """Return what the steps took by their widths; None where that is not known."""
+    known = seen.forecast
+    if not known.digest or not known.widths or not seen.pace.windows:
+        return None
+    met: set[int] = set()
+    windows = []
+    for window in seen.pace.windows:
+        part = known.widths[window.begin : window.begin + window.steps]
+        if len(part) < window.steps:
+            return None  # it is another run than the one that was judged
+        firsts = len(set(part) - met)
+        met |= set(part)
+        sums = (sum(part), sum(width**2 for width in part))
+        windows.append(Window(window.steps, *sums, firsts, round(window.duration_s, 5)))
+    if windows[0].seconds <= 0:
+        windows = windows[1:]
+    checks = [
+        Check(count, tokens, round(seconds, 5))
+        for (count, tokens), seconds in zip(
+            known.validations, seen.pace.validations_s, strict=False
+        )
+        if count and tokens
+    ]
+    if not (kept := run_curve.joined(windows)):
+        return None
+    found = Steps(
+        (min(met), max(met)),
+        kept,
+        tuple(checks[: run_curve.MOST_WINDOWS]),
+        SWAPPED in seen.notices.latest,
+    )
+    return {"digest": known.digest, **found.to_json()}
 
 
 def widths(known: Forecast) -> dict[str, Any] | None:
