@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from mlx_preflight.core import child
-from mlx_preflight.core.child import ChildRun, Reply, call, log_tail, run_child
+from mlx_preflight.core.child import Reply, call, run_child
+from mlx_preflight.core.child_run import ChildRun, log_tail
 from mlx_preflight.core.errors import ChildCrashError, ChildError, WorkerError
 
 FAMILY = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlx_preflight.core.child import ChildRun
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Status
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.criteria import clean_venv, installation

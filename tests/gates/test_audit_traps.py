@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlx_preflight.core.child import ChildRun
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Status
 from mlx_preflight.gates import audit, tool
 from mlx_preflight.gates.advisories import closure, pip_audit_run

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mcp_local import probe
-from mlx_preflight.core.child import ChildRun
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Status
 from mlx_preflight.criteria import mcp
 from mlx_preflight.plan import register

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlx_preflight.core import child
+from mlx_preflight.core import child, child_run
 from mlx_preflight.core.errors import (
     BlockedError,
     CheckpointError,
@@ -117,7 +117,7 @@ def test_running_out_of_memory_is_said(tiny_tools: dict[str, Any], tmp_path: Pat
 )
 def test_known_failures_come_with_advice(kind: str, message: str, said: str) -> None:
     """Messages of the framework that users meet are put into words, without secrets."""
-    error = child.task_error("load", kind, message)
+    error = child_run.task_error("load", kind, message)
     assert said in f"{error} {error.hint}"
     assert "hf_abc" not in str(error)
 

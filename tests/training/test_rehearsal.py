@@ -76,7 +76,7 @@ def test_a_failing_step_fails_its_check_and_blocks_the_others() -> None:
 
 def test_a_budget_below_one_block_blocks() -> None:
     """Nothing is started where the prediction says so; else the child ends itself."""
-    with pytest.raises(BlockedError, match=r"one block at 65 tokens needs .* budget is 0\.0010"):
+    with pytest.raises(BlockedError, match=r"for 1 block at 65 tokens, and the budget is 0\.0010"):
         slice_runs.rehearse(qwen(), SETTINGS, [65], [], budget_bytes=10**6, note=quiet)
     with pytest.raises(BlockedError, match=r"rehearsed: .*used .*limit of 0\.0500 GB$"):
         slice_runs.rehearse(qwen(), SETTINGS, [65], [], budget_bytes=5 * 10**7, note=quiet)

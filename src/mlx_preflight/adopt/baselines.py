@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mlx_preflight.core.child import ChildRun, child_environment, run_child
+from mlx_preflight.core.child import child_environment, run_child
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.errors import PreflightError, UsageError
 from mlx_preflight.core.text import redact
 from mlx_preflight.gates.baselines.recording import GATES

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_preflight.core.child import ChildRun, run_child
+from mlx_preflight.core.child import run_child
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Measurement, Outcome, Status
 from mlx_preflight.core.units import format_seconds
 from mlx_preflight.run.context import Context

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from mlx_preflight.core.child import ChildRun, run_child
+from mlx_preflight.core.child import run_child
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Measurement, Outcome, Status
 from mlx_preflight.criteria import clean_venv, guide
 from mlx_preflight.criteria.clean_venv import Installation

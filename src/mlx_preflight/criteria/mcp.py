@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mlx_preflight.core.child import ChildRun, run_child, side_by_side
+from mlx_preflight.core.child import run_child, side_by_side
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Measurement, Outcome, Status
 from mlx_preflight.criteria import clean_venv
 from mlx_preflight.gates.pytest_run import environment

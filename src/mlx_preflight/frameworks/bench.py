@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.core import child
+from mlx_preflight.core import child, child_run
 from mlx_preflight.core.errors import ResultError
 from mlx_preflight.core.heartbeat import heartbeat
 from mlx_preflight.frameworks.footprint import MemorySampler
@@ -94,7 +94,7 @@ class Bench:
             env=self._environment(),
         )
         if done.returncode != 0:
-            raise child.no_answer(done)
+            raise child_run.no_answer(done)
         return float(done.stdout.split()[-1])
 
     def run(self, what: str, task: str, job: Mapping[str, Any]) -> TaskRun:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlx_preflight.core.child import ChildRun, child_environment, log_tail, run_child
+from mlx_preflight.core.child import child_environment, run_child
+from mlx_preflight.core.child_run import ChildRun, log_tail
 from mlx_preflight.core.errors import ChildError, ResultError, UsageError
 from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.frameworks.framework import Framework

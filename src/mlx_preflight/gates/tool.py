@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_preflight.core import judged_environment
-from mlx_preflight.core.child import ChildRun, child_environment, run_child
+from mlx_preflight.core.child import child_environment, run_child
+from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.errors import ChildError
 from mlx_preflight.core.json_file import write_text
 from mlx_preflight.core.result import Measurement, Outcome, Status

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mlx_preflight.core import child
+from mlx_preflight.core import child, child_run
 from mlx_preflight.core.errors import (
     BlockedError,
     ChildError,
@@ -126,8 +126,8 @@ def _require_room(
         return  # what cannot be predicted is tried, within its limit
     if needed > budget_bytes:
         raise BlockedError(
-            f"nothing can be rehearsed: {_blocks(one)} at {width} tokens need "
-            f"{format_bytes(needed)}, and the budget is {format_bytes(max(budget_bytes, 0))}",
+            f"nothing can be rehearsed: {format_bytes(needed)} for {_blocks(one)} at {width} "
+            f"tokens, and the budget is {format_bytes(max(budget_bytes, 0))}",
             hint=NO_ROOM,
         )
 
@@ -282,7 +282,7 @@ def _value(answer: Any, rank: int, label: str) -> Mapping[str, Any]:
         )
     if not answer["ok"]:
         message = f"rank {rank}: {answer['message']}"
-        raise child.task_error(label, str(answer["error"]), message)
+        raise child_run.task_error(label, str(answer["error"]), message)
     found: Mapping[str, Any] = answer["value"]
     return found
 
