@@ -16,7 +16,7 @@ from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.slices import Slice
 from mlx_preflight.plan import register
 from mlx_preflight.plan.options import TrainingRequest
-from mlx_preflight.training import rehearsal, slice_plan, slice_runs, step_times
+from mlx_preflight.training import rehearsal, slice_children, slice_runs, step_times
 from mlx_preflight.training.memory import PeakFacts
 from mlx_preflight.training.slice_runs import Rehearsal
 from tests.memory.models import qwen
@@ -153,7 +153,7 @@ def test_processes_that_share_a_training_are_rehearsed_together() -> None:
     peaks = []
     for ranks in (1, 2):
         shared = dataclasses.replace(run, ranks=ranks)
-        answer = slice_plan.train(config, shared, Slice(2, 2), job, 10**10, 120)
+        answer = slice_children.train(config, shared, Slice(2, 2), job, 10**10, 120)
         peaks.append(answer["widths"]["65"]["peak_bytes"])
         assert peaks[-1] == pytest.approx(predict(config, shared).peak_bytes, rel=0.03)
     assert peaks[0] < peaks[1]

@@ -21,7 +21,7 @@ from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.core.units import format_duration
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.slices import Slice
-from mlx_preflight.training import slice_plan
+from mlx_preflight.training import slice_children, slice_plan
 
 PLAN_S = 60.0
 """Seconds that a rehearsal takes at most, by its own plan."""
@@ -165,7 +165,7 @@ def rehearse(
             f"at {', '.join(map(str, trained))} tokens"
         )
         job = {"widths": trained, "validation": checked, "seconds": share / len(chosen)}
-        answers.append(slice_plan.train(config, run, one, job, budget_bytes, 5 * plan_s))
+        answers.append(slice_children.train(config, run, one, job, budget_bytes, 5 * plan_s))
     found = Rehearsal(
         chosen, tuple(answers), predicted, run, round(time.perf_counter() - started, 2)
     )
