@@ -133,7 +133,7 @@ def _compared(number: int, run: dict[str, Any], options: Any) -> dict[str, Any]:
         context, judged, batches, _ = _read(folder)
         found = slice_runs.rehearse(
             source.find(judged.model).config,
-            peaks.settings_of(judged, max(batches.widths)),
+            timing.rehearsed_settings(judged, max(batches.widths)),
             batches.widths,
             [width for item in batches.validations for width in item.widths],
             budget_bytes=8 * 10**9,
@@ -160,7 +160,7 @@ def _compared(number: int, run: dict[str, Any], options: Any) -> dict[str, Any]:
         first = _trained(folder)
         second = _trained(folder) if number % AGAIN == 0 else None
     one = rehearsal.corrected(found, highest.prediction)
-    peak = first["peak_bytes"]
+    peak = int(first["peak_bytes"])
     low, high = highest.prediction.peak_low_bytes, highest.prediction.peak_high_bytes
     return {
         **run,
@@ -238,7 +238,7 @@ def _deeper(run: dict[str, Any], number: int) -> dict[str, Any]:
     }
 
 
-def _trained(folder: Path) -> dict[str, list[float]]:
+def _trained(folder: Path) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", REPORTED, "lora_config.yaml"],
         cwd=folder,
@@ -246,7 +246,7 @@ def _trained(folder: Path) -> dict[str, list[float]]:
         text=True,
         check=True,
     )
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
