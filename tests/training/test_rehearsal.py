@@ -16,7 +16,7 @@ from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.slices import Slice
 from mlx_preflight.plan import register
 from mlx_preflight.plan.options import TrainingRequest
-from mlx_preflight.training import rehearsal, slice_children, slice_runs, step_times
+from mlx_preflight.training import rehearsal, slice_children, slice_runs, step_times, timing
 from mlx_preflight.training.memory import PeakFacts
 from mlx_preflight.training.slice_runs import Rehearsal
 from tests.memory.models import qwen
@@ -142,6 +142,20 @@ def test_widths_are_the_ends_and_a_middle() -> None:
     """Of many widths three are measured."""
     assert slice_runs.chosen_widths([97, 33, 65, 33, 513, 289]) == [33, 289, 513]
     assert slice_runs.chosen_widths([33, 33]) == [33]
+
+
+def test_a_step_is_told_by_process() -> None:
+    """Of slices, each process's time is weighted as the whole's is; one process tells nothing."""
+    made = example()
+    assert made.rank_seconds == ()
+    for number, answer in enumerate(made.answers, 1):
+        answer["widths"]["65"]["ranks"] = [0.5 * number, 0.4 * number]
+    shared = dataclasses.replace(made, settings=dataclasses.replace(SETTINGS, ranks=2))
+    assert shared.rank_seconds == pytest.approx((-2 * 0.5 + 3 * 1.0, -2 * 0.4 + 3 * 0.8))
+    facts = rehearsal.RehearsalFacts(shared, cast("PeakFacts", None), timing.of_rehearsal(shared))
+    told = rehearsal.run6_2(facts)
+    assert "by process 2 s, 1.6 s" in told.reason
+    assert {"rank_0_s", "rank_1_s"} <= {one.name for one in told.measurements}
 
 
 @pytest.mark.slow

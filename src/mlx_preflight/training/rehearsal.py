@@ -131,19 +131,21 @@ def run6_1(facts: RehearsalFacts) -> Outcome:
 
 def run6_2(facts: RehearsalFacts) -> Outcome:
     """Report the seconds of a step of the whole model, at the measured widths."""
-    facts.known()
+    ranks = facts.known().rank_seconds
     times = facts.times
     if times is None:
         raise BlockedError("no step was timed")
     pairs = list(zip(times.train.widths, times.train.seconds, strict=True))
     words = ", ".join(f"{format_seconds(seconds)} at {width} tokens" for width, seconds in pairs)
     busy = "; the machine was busy: the interval is wider" if times.spread > NOISY else ""
+    each = f"; by process {', '.join(map(format_seconds, ranks))}" if ranks else ""
     return Outcome(
         Status.PASS,
-        f"a step takes {words}; spread {format_percent(100 * times.spread)}{busy}",
+        f"a step takes {words}{each}; spread {format_percent(100 * times.spread)}{busy}",
         Evidence.SIMULATED,
         (
             *(Measurement(f"step_{width}_s", round(s, 6), "s") for width, s in pairs),
+            *(Measurement(f"rank_{n}_s", round(s, 6), "s") for n, s in enumerate(ranks)),
             Measurement("spread", round(100 * times.spread, 2), "percent"),
         ),
     )

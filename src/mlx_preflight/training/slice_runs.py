@@ -71,6 +71,15 @@ class Rehearsal:
         pairs = zip(self.measured_bytes, self.predicted_bytes, strict=True)
         return tuple(measured / predicted for measured, predicted in pairs)
 
+    @property
+    def rank_seconds(self) -> tuple[float, ...]:
+        """Return what a step at the widest width takes each process; empty for a single one."""
+        width, ranks = str(self.settings.max_seq_length), self.settings.ranks
+        if ranks == 1:
+            return ()
+        every = [(weight, answer["widths"][width]["ranks"]) for weight, answer in self.parts]
+        return tuple(sum(weight * taken[rank] for weight, taken in every) for rank in range(ranks))
+
     def describe(self) -> str:
         """Return what was trained, in words."""
         models = ", ".join(f"{one.blocks} ({one.adapted} adapted)" for one in self.slices)
