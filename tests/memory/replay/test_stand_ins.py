@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import pytest
+from mlx_lm import models
 
 from mlx_preflight.memory import architecture
 from mlx_preflight.memory.predict import predict
@@ -67,8 +72,6 @@ def test_inference_attention_is_fused_where_there_is_a_kernel(head: int, fused: 
 
 def test_mlx_is_itself_again_after_a_trace() -> None:
     """The functions of mx.fast are put back, also when the traced function fails."""
-    import mlx.core as mx
-
     before = mx.fast.rms_norm, mx.fast.rope, mx.fast.scaled_dot_product_attention
     with pytest.raises(ZeroDivisionError), stand_ins.fused(inference=True):
         _ = 1 // 0
@@ -83,3 +86,39 @@ def test_fused_attention_lowers_the_peak_of_a_long_prompt() -> None:
     assert cpu.breakdown_bytes["attention scores"] > 1024 * 1024 * 4
     assert metal.breakdown_bytes["attention scores"] == 0
     assert metal.peak_bytes < cpu.peak_bytes
+
+
+def test_every_call_of_mlx_lm_fits_the_stand_ins() -> None:
+    """Models name some arguments and give others by place; a stand-in takes them as MLX does."""
+    kernels = {"rms_norm", "layer_norm", "rope", "scaled_dot_product_attention"}
+    seen: set[str] = set()
+    with stand_ins.fused(inference=True):
+        taken = {name: inspect.signature(getattr(mx.fast, name)) for name in kernels}
+    for file in sorted(Path(models.__path__[0]).glob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            name = ast.unparse(call.func).removeprefix("mx.fast.")
+            given = [*call.args, *call.keywords]
+            whole = not any(isinstance(one, ast.Starred) for one in given)
+            named = {one.arg: None for one in call.keywords if one.arg}
+            if name in kernels and ast.unparse(call.func).startswith("mx.fast.") and whole:
+                taken[name].bind(*call.args, **named)
+                seen.add(name)
+    assert seen == kernels
+
+
+def test_a_norm_takes_its_width_and_error_by_name() -> None:
+    """As nemotron_h, llama4 and nanochat call them."""
+    x = mx.zeros((1, 4, 8, 64))
+
+    def run(array: mx.array) -> list[mx.array]:
+        normed = mx.fast.rms_norm(array, weight=None, eps=1e-6)
+        return [mx.fast.rope(normed, dims=64, traditional=False, base=1e4, scale=1.0, offset=0)]
+
+    with stand_ins.fused(inference=False):
+        graph = trace.export(run, [x], ["temporaries"])
+    assert [node.name for node in graph.nodes if node.name in {"RMSNorm", "RoPE"}] == [
+        "RMSNorm",
+        "RoPE",
+    ]

@@ -115,7 +115,7 @@ def _kernel(mark: Callable[[Any], Any], x: Any, rest: list[Any]) -> Any:
     return x * mx.stop_gradient(mx.depends([mark(x)], rest)[0])
 
 
-def _rms_norm(x: Any, weight: Any, _eps: float, **_: Any) -> Any:
+def _rms_norm(x: Any, weight: Any, *_: Any, **__: Any) -> Any:
 
     if weight is None:
         return _kernel(mx.arccosh, x, [mx.array(1, x.dtype)])
@@ -123,7 +123,7 @@ def _rms_norm(x: Any, weight: Any, _eps: float, **_: Any) -> Any:
     return _kernel(mx.arccosh, x.astype(kind), [weight.astype(kind)])
 
 
-def _layer_norm(x: Any, weight: Any, bias: Any, _eps: float, **_: Any) -> Any:
+def _layer_norm(x: Any, weight: Any, bias: Any, *_: Any, **__: Any) -> Any:
 
     given = [array for array in (weight, bias) if array is not None]
     kind = mx.result_type(x, *given)
@@ -131,7 +131,7 @@ def _layer_norm(x: Any, weight: Any, bias: Any, _eps: float, **_: Any) -> Any:
     return _kernel(mx.arcsinh, x.astype(kind), [*(a.astype(kind) for a in given), *absent])
 
 
-def _rope(x: Any, _dims: int, **keywords: Any) -> Any:
+def _rope(x: Any, *_: Any, **keywords: Any) -> Any:
 
     offset, frequencies = keywords.get("offset", 0), keywords.get("freqs")
     rest = [offset if isinstance(offset, mx.array) else mx.array(offset, mx.int32)]
