@@ -337,6 +337,22 @@ def test_missing_shard_is_named(tmp_path: Path, index: Any) -> None:
     assert "missing: 'model-00002-of-00002.safetensors'" in refusal(folder)
 
 
+@pytest.mark.parametrize("index", [True, False])
+def test_shard_names_may_have_numbers_of_two_widths(tmp_path: Path, index: Any) -> None:
+    """DeepSeek's have five digits and six: all are there, or the absent one is named once."""
+    folder = make_sharded(tmp_path, index=index)
+    for number in (1, 2):
+        old = f"model-{number:05d}-of-00002.safetensors"
+        (folder / old).rename(folder / f"model-{number:05d}-of-000002.safetensors")
+    if index:
+        edit_index(folder, lambda m: m.update({k: v[:15] + "0" + v[15:] for k, v in m.items()}))
+    assert len(c.inspect(folder).tensors) == len(arrays())
+    (folder / "model-00002-of-000002.safetensors").unlink()
+    said = refusal(folder)
+    assert "1 of 2 weights files are missing" in said
+    assert "'model-00002-of-000002.safetensors'" in said
+
+
 def test_absurd_shard_count_is_refused(tmp_path: Path) -> None:
     """A name that promises a million shards is refused instead of being listed."""
     folder = make(tmp_path)

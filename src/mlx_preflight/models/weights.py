@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mlx_preflight.core.errors import CheckpointError
@@ -121,24 +121,32 @@ def _weight_map(folder: Path) -> dict[str, str]:
 
 def _require_shards(folder: Path, files: Sequence[str], present: Sequence[str]) -> None:
     """Refuse a checkpoint whose index or shard names promise files that are absent."""
-    totals = {match[2] for match in map(_SHARD.fullmatch, files) if match}
-    most = max([len(files), *map(int, totals)])
+    totals = {total for _, total in _numbers(files)}
+    most = max([len(files), *totals])
     if most > MAX_SHARDS:
         raise CheckpointError(
             f"{folder}: claims {most:,} weights files; at most {MAX_SHARDS:,} are expected.",
             hint=DOWNLOAD_AGAIN,
         )
-    wanted = set(files)
-    for total in totals:
-        numbers = (f"{number:0{len(total)}d}" for number in range(1, int(total) + 1))
-        wanted |= {f"model-{number}-of-{total}.safetensors" for number in numbers}
-    missing = sorted(wanted - set(present))
+    missing = set(files) - set(present)
+    every = {(number, total) for total in totals for number in range(1, total + 1)}
+    # By number: DeepSeek's names have five digits before `of` and six behind it.
+    absent = every - _numbers(present) - _numbers(missing)
+    like = next((found for found in map(_SHARD.fullmatch, files) if found), None)
+    if like is not None:
+        digits, more = len(like[1]), len(like[2])
+        missing |= {f"model-{n:0{digits}d}-of-{total:0{more}d}.safetensors" for n, total in absent}
     if missing:
         raise CheckpointError(
-            f"{folder}: {len(missing)} of {len(wanted)} weights files are missing: "
-            f"{printable_list(missing)}.",
+            f"{folder}: {len(missing)} of {len(every) or len(files)} weights files are missing: "
+            f"{printable_list(sorted(missing))}.",
             hint=DOWNLOAD_AGAIN,
         )
+
+
+def _numbers(files: Iterable[str]) -> set[tuple[int, int]]:
+    """Return number and total of the files that are named as shards."""
+    return {(int(found[1]), int(found[2])) for found in map(_SHARD.fullmatch, files) if found}
 
 
 def _merged_headers(folder: Path, files: Sequence[str]) -> dict[str, TensorHeader]:
