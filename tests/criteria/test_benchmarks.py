@@ -118,3 +118,15 @@ def test_a_damaged_trend_is_blocked_and_left_alone(
     check = record("bench-load", 1.0, "r1")
     assert check.status is Status.BLOCKED
     assert path.read_text(encoding="latin-1") == f"{text}\n"
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("value", [0.0, -5.0])
+def test_what_nothing_takes_is_an_error(
+    tmp_path: Path, record: Callable[..., CheckResult], row: str, value: float
+) -> None:
+    """Neither recorded nor passed."""
+    check = record(row, value, "r1")
+    assert check.status is Status.ERROR
+    assert "which nothing takes" in check.reason
+    assert not (tmp_path / ".preflight" / "benchmarks.jsonl").exists()

@@ -102,3 +102,23 @@ def test_a_damaged_result_blocks(tmp_path: Path, make_result: Make) -> None:
     check = run(tmp_path, "regression-tests")
     assert check.status is Status.BLOCKED
     assert "gate4-unit" in check.reason
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("answers", [("GATE9",), (), ("GATE4", "GATE4")])
+def test_a_result_that_answers_something_else_is_an_error(
+    tmp_path: Path, make_result: Make, row: str, answers: tuple[str, ...]
+) -> None:
+    """Another check's PASS, none, or one twice is not the gate's."""
+    store(tmp_path, make_result, ROWS[row])
+    session, _ = register.find_session(ROWS[row][0])
+    found = make_result(session, run_id="r1")
+    own = session.checks[0].id
+    checks = tuple(
+        dataclasses.replace(found.checks[0], id=own if name == "GATE4" else name)
+        for name in answers
+    )
+    write_result(tmp_path / ".preflight" / "results", dataclasses.replace(found, checks=checks))
+    check = run(tmp_path, row)
+    assert check.status is Status.ERROR
+    assert "does not answer what the plan asks" in check.reason

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlx_preflight.core import environment
-from mlx_preflight.core.errors import BlockedError
+from mlx_preflight.core.errors import BlockedError, ResultError
 from mlx_preflight.core.json_file import parse_json, write_text
 from mlx_preflight.core.result import Evidence, Measurement, Outcome, Status
 from mlx_preflight.core.workspace import Workspace
@@ -57,6 +58,7 @@ def gather(session: Session, context: Context) -> BenchmarkFacts:
 
     Raises:
         BlockedError: This run has not measured it.
+        ResultError: It is no time and no rate.
     """
     source, check_id, name, target = SOURCES[session.id]
     found = sources.read_this_run(context, source)
@@ -65,6 +67,11 @@ def gather(session: Session, context: Context) -> BenchmarkFacts:
     if figure is None or isinstance(figure.value, str) or check.status is not Status.PASS:
         reason = f"{check_id} has no {name} to record: {check.status}, {check.reason}"
         raise BlockedError(reason, hint=f"nox -s {source}")
+    if not (math.isfinite(figure.value) and figure.value > 0):
+        raise ResultError(
+            f"{check_id}: {name} is {figure.value} {figure.unit}, which nothing takes",
+            hint=f"measure again: `nox -s {source}`",
+        )
     line = {
         "run_id": context.run_id,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

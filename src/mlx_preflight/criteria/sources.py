@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from mlx_preflight.core.errors import BlockedError, ResultError
 from mlx_preflight.core.result import CheckResult, SessionResult, read_result
+from mlx_preflight.core.text import printable_list
+from mlx_preflight.plan import register
 from mlx_preflight.run.context import Context
 
 
@@ -12,6 +16,7 @@ def read_this_run(context: Context, name: str) -> SessionResult:
 
     Raises:
         BlockedError: There is none, it is unreadable, or it is of another run.
+        ResultError: It does not answer what the plan asks of the session.
     """
     path = context.results / f"{name}.json"
     hint = f"run it in the same nox call: `nox -s {name} …`"
@@ -23,6 +28,14 @@ def read_this_run(context: Context, name: str) -> SessionResult:
         raise BlockedError(f"{name}: {error}", hint=hint) from error
     if found.run_id != context.run_id:
         raise BlockedError(f"the result of {name} is of run {found.run_id}", hint=hint)
+    answered = Counter(check.id for check in found.checks)
+    wanted = Counter(check.id for check in register.find_session(name)[0].checks)
+    if answered != wanted:
+        differ = sorted((answered - wanted) + (wanted - answered))
+        raise ResultError(
+            f"the result of {name} does not answer what the plan asks: {printable_list(differ)}",
+            hint=hint,
+        )
     return found
 
 
