@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
 
+from mlx_preflight.core.child import run_child
 from mlx_preflight.core.child_run import ChildRun
+from mlx_preflight.core.errors import ResultError
 from mlx_preflight.core.result import Status
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.criteria import clean_venv, installation
@@ -62,6 +65,32 @@ def test_one_failing_import_fails_and_shows_its_last_line(
     outcome = installation.ac3_4(broken)
     assert outcome.status is Status.FAIL
     assert "libmlx.so" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import sys; sys.exit(0)", "it ended before the import did"),
+        ("import os; os._exit(0)", "it ended before the import did"),
+        ("print('imported and ended'); raise SystemExit", "it ended before the import did"),
+        ("", "has no attribute 'generate'"),
+    ],
+)
+def test_an_import_that_does_not_end_is_none(tmp_path: Path, code: str, said: str) -> None:
+    """A package that leaves with exit code 0, or is empty, is not the framework."""
+    package = tmp_path / "mlx_lm"
+    package.mkdir()
+    (package / "__init__.py").write_text(code, encoding="utf-8")
+    child = run_child(
+        [sys.executable, "-c", installation.importing("mlx_lm")], cwd=tmp_path, timeout_s=60
+    )
+    empty = clean_venv.Installation(finished(1), "", "")
+    found = installation.InstallationFacts(
+        {}, "", {"mlx_lm": child}, finished(1), empty, ResultError("no guide")
+    )
+    outcome = installation.ac3_4(found)
+    assert outcome.status is Status.FAIL
+    assert said in outcome.reason
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ the limit of open files).
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,17 @@ from mlx_preflight.plan import register
 from mlx_preflight.plan.spec import Session
 from mlx_preflight.run.context import Context
 
-IMPORTS = ("mlx_lm", "mlx.core", "transformers", "huggingface_hub")
-"""Modules that the framework and this package import; each in a process of its own."""
+IMPORTS = {
+    "mlx_lm": "generate",
+    "mlx.core": "array",
+    "transformers": "AutoTokenizer",
+    "huggingface_hub": "snapshot_download",
+}
+"""Modules that the framework and this package import, each in a process of its own, and a name
+that is used of it: a package without it is another one."""
+
+IMPORTED = f"imported {secrets.token_hex(8)}"
+"""What a child says at its end: one that exits before did not import, whatever it printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +61,20 @@ def gather(session: Session, context: Context) -> InstallationFacts:
             name: context.environment.version(name) for name in ("mlx-lm", "mlx", "transformers")
         },
         prefix=context.environment.prefix,
-        imports={name: python("-W", "ignore", "-c", f"import {name}") for name in IMPORTS},
+        imports={name: python("-W", "ignore", "-c", importing(name)) for name in IMPORTS},
         pip_check=python("-m", "pip", "--disable-pip-version-check", "check"),
         clean=clean_venv.from_wheel(context, session.id, register.MCP),
         guide=load_document(context.project / guide.PATH),
     )
+
+
+def importing(name: str) -> str:
+    """Return a program that imports a module, uses it, and says so at its end."""
+    return f"import {name} as module\nmodule.{IMPORTS[name]}\nprint({IMPORTED!r})"
+
+
+def _imported(done: ChildRun) -> bool:
+    return done.returncode == 0 and done.stdout.rstrip().endswith(IMPORTED)
 
 
 def ac3_4(facts: InstallationFacts) -> Outcome:
@@ -64,10 +83,11 @@ def ac3_4(facts: InstallationFacts) -> Outcome:
         Measurement(f"import_{name.replace('.', '_')}_s", round(done.duration_s, 3), "s")
         for name, done in facts.imports.items()
     )
-    failed = {name: done for name, done in facts.imports.items() if done.returncode != 0}
+    failed = {name: done for name, done in facts.imports.items() if not _imported(done)}
     if failed:
         name, done = next(iter(failed.items()))
-        last = done.signal_reason() or done.tail(1) or done.exit_reason()
+        ended = "" if done.returncode else "it ended before the import did"
+        last = ended or done.signal_reason() or done.tail(1) or done.exit_reason()
         reason = f"{len(failed)} of {len(facts.imports)} imports failed; {name}: {last}"
         return Outcome(Status.FAIL, reason, measurements=seconds)
     return Outcome(Status.PASS, f"{', '.join(facts.imports)} import", measurements=seconds)
