@@ -59,6 +59,16 @@ def test_a_missing_or_loose_framework_dependency_fails_its_own_row(
     assert (checks["AC8.5"].status is Status.PASS) == (line is None or ";" in line)
 
 
+def test_the_bounds_of_a_package_may_stand_on_two_lines(tmp_path: Path) -> None:
+    """A resolver reads both; a bound that holds elsewhere only is none here."""
+    lines = ["mlx-lm>=0.32", "mlx-LM<0.33", *GOOD[1:], "no-such-thing-x>=1,<2"]
+    checks = judge(tmp_path, lines)
+    assert {checks["AC8.1"].status, checks["AC8.5"].status} == {Status.PASS}
+    lines[1] += "; python_version < '3'"
+    checks = judge(tmp_path, lines)
+    assert {checks["AC8.1"].status, checks["AC8.5"].status} == {Status.FAIL}
+
+
 @pytest.mark.slow
 def test_a_project_that_installs_cleanly_passes_the_installation_rows(tmp_path: Path) -> None:
     """An editable installation into a clean venv, and pip check in it, pass."""

@@ -93,6 +93,18 @@ def test_a_session_that_did_not_run_is_one_finding(make_report: Maker) -> None:
     assert text.count("| ⚠️ ERROR |") == 6
 
 
+def test_a_finding_names_only_its_own_checks(make_report: Maker) -> None:
+    """Checks between them that were judged otherwise are not swept in."""
+    changed: dict[str, CheckResult] = {}
+    for n in (2, 5, 6):
+        changed |= check(f"AC4.{n}", Status.FAIL, "a file is missing")
+    for n in (3, 4):
+        changed |= check(f"AC4.{n}", Status.ERROR, "not loaded")
+    text = markdown.render(make_report(changed))
+    assert "FAIL **AC4.2, AC4.5 to AC4.6** model loaded" in text
+    assert "ERROR **AC4.3 to AC4.4** model loaded" in text
+
+
 def test_measurements_are_rendered_with_unit_and_limit(make_report: Maker) -> None:
     """Bytes become GB of 10^9, digests are short, limits are shown."""
     values = (

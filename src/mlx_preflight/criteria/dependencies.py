@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -71,7 +71,7 @@ def ac8_5(facts: DependencyFacts) -> Outcome:
     every = facts.requirements + facts.extras
     if not every:
         return Outcome(Status.ERROR, "no dependency was found, so none was examined")
-    loose = [str(item) for item in every if not _bounded(item)]
+    loose = [str(item) for item in every if not _bounded(item, every)]
     measured = (Measurement("requirements_examined", len(every), "count"),)
     if loose:
         reason = f"{len(loose)} of {len(every)} lack a bound: {'; '.join(loose[:5])}"
@@ -86,14 +86,20 @@ def _declared(facts: DependencyFacts, *, name: str) -> Outcome:
         return Outcome(Status.FAIL, f"{name} is not in [project] dependencies")
     if not any(item.marker is None or item.marker.evaluate() for item in found):
         return Outcome(Status.FAIL, f"{found[0]} does not apply to this machine and Python")
-    loose = [item for item in found if not _bounded(item)]
+    loose = [item for item in found if not _bounded(item, found)]
     if loose:
         return Outcome(Status.FAIL, f"{loose[0]} lacks a lower or an upper bound")
     return Outcome(Status.PASS, "; ".join(str(item) for item in found))
 
 
-def _bounded(requirement: Requirement) -> bool:
-    operators = [item.operator for item in requirement.specifier]
+def _bounded(requirement: Requirement, every: Iterable[Requirement]) -> bool:
+    """Return whether a requirement has both bounds, perhaps one of them on a line of its own."""
+
+    def place(item: Requirement) -> tuple[str, str]:
+        return canonicalize_name(item.name), str(item.marker)
+
+    same = [item for item in every if place(item) == place(requirement)]
+    operators = [one.operator for item in same for one in item.specifier]
     return any(op in _LOWER for op in operators) and any(op in _UPPER for op in operators)
 
 

@@ -7,6 +7,7 @@ posted in a pull request or a step summary as it is.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -61,8 +62,24 @@ def grouped(findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mappin
     keys = ("session", "status", "required", "reason", "remedy")
     for _, same in itertools.groupby(findings, key=lambda row: [row[key] for key in keys]):
         rows = list(same)
-        first, last = rows[0]["id"], rows[-1]["id"]
-        yield (str(first) if len(rows) == 1 else f"{first} to {last}"), rows[0]
+        yield _spans([str(row["id"]) for row in rows]), rows[0]
+
+
+def _spans(ids: Sequence[str]) -> str:
+    """Return ids in a row as `AC4.1 to AC4.3, AC4.6`: what is between them was judged apart."""
+    spans: list[tuple[str, str]] = []
+    for name in ids:
+        if spans and _place(name) == (_place(spans[-1][1])[0], _place(spans[-1][1])[1] + 1):
+            spans[-1] = (spans[-1][0], name)
+        else:
+            spans.append((name, name))
+    return ", ".join(first if first == last else f"{first} to {last}" for first, last in spans)
+
+
+def _place(name: str) -> tuple[str, int]:
+    """Return what a check's id begins with, and its number; -1 where it has none."""
+    found = re.fullmatch(r"(.*?)(\d+)", name)
+    return (found[1], int(found[2])) if found else (name, -1)
 
 
 def topic(ids: str, row: Mapping[str, Any], report: Mapping[str, Any]) -> str:
