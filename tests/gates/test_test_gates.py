@@ -69,6 +69,43 @@ def test_a_missing_acceptance_folder_is_an_error(tmp_path: Path) -> None:
     assert "tests/none" in check.reason
 
 
+CACHED = """def test_remembers(pytestconfig) -> None:
+    assert pytestconfig.cache.get("seen", None) is None
+    pytestconfig.cache.set("seen", 1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "configured",
+    [
+        'addopts = "--ff"',
+        'addopts = "--lf --nf"',
+        'addopts = "--sw"',
+        'cache_dir = ".cache-of-tests"\nfilterwarnings = ["error"]',
+        'cache_dir = ".cache-of-tests"\naddopts = "--strict-config"',
+        'addopts = "-p no:cacheprovider"\nfilterwarnings = ["error"]',
+    ],
+)
+def test_a_project_may_use_pytests_cache(tmp_path: Path, configured: str) -> None:
+    """As by hand; what an earlier run left there leaves no test out, nor anything behind."""
+    project = sample.make(tmp_path)
+    table = sample.PYPROJECT.partition("[tool.pytest")[0]
+    (project / "pyproject.toml").write_text(
+        f'{table}[tool.pytest.ini_options]\npythonpath = ["src"]\n{configured}\n'
+    )
+    if "no:cache" not in configured:
+        (project / "tests" / "test_cached.py").write_text(CACHED)
+    counts = []
+    for number in (1, 2):
+        check = sample.run(project, "gate4-unit", run_id=f"r{number}")
+        assert check.status is Status.PASS, check.reason
+        counts.append(sample.value(check, "tests_passed"))
+    assert counts == [1 + ("no:cache" not in configured)] * 2
+    assert not (project / ".pytest_cache").exists()
+    assert not (project / ".cache-of-tests").exists()
+
+
 @pytest.mark.slow
 def test_too_few_tests_fail(tmp_path: Path) -> None:
     """One passed test is not ten."""

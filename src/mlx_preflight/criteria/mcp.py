@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +52,9 @@ def gather(session: Session, context: Context) -> ServerFacts:
     if (context.project / TESTS).is_dir():
         select = context.settings.tests_select
         marked = ["-m", select] if select else []
-        tests = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *marked, TESTS)
+        with tempfile.TemporaryDirectory(prefix="preflight-") as cache:
+            own = ("-o", f"cache_dir={cache}")  # (empty, as in the gates)
+            tests = python("-m", "pytest", "-q", *own, *marked, TESTS)
     check = python("-m", "pip", "--disable-pip-version-check", "check")
     return ServerFacts(found, tests, check)
 

@@ -6,6 +6,7 @@ Gates 4 and 5 judge the outcomes, gate 6 the coverage of the very same runs.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def measure(context: Context, name: str) -> Tests:
     acceptance = context.settings.acceptance
     chosen = [acceptance] if name == ACCEPTANCE else [f"--ignore={acceptance}"]
     arguments = ["run", "--parallel-mode", f"--data-file={data}", f"--source={source}"]
-    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", *chosen]
+    pytest = ["-m", "pytest", "-q", f"--junitxml={junit}", *chosen]
     select = context.settings.tests_select
     if select:
         pytest += ["-m", select]
@@ -105,7 +106,10 @@ def measure(context: Context, name: str) -> Tests:
         # A project's own --cov would measure instead of us, and leave us no data.
         pytest.append("--no-cov")
     env, python = environment(data), context.python
-    ran = tool.run(context, "coverage", *arguments, *pytest, env=env, python=python)
+    with tempfile.TemporaryDirectory(prefix="preflight-") as cache:
+        # Of its own, and empty: with the last run's, `--lf` would leave tests out.
+        own = ("-o", f"cache_dir={cache}")
+        ran = tool.run(context, "coverage", *arguments, *pytest, *own, env=env, python=python)
     cases = _cases(junit, ran)
     files = sorted(path.name for path in folder.glob(f"{DATA}*"))
     write_json(stamp, {"run_id": context.run_id, "exit_code": ran.done.returncode, "data": files})
