@@ -90,6 +90,32 @@ def test_a_project_without_dependencies_never_passes(
     assert "0 runtime packages" in check.reason
 
 
+@pytest.mark.parametrize(
+    ("table", "needs", "status"),
+    [
+        ("dependencies = []", (), Status.PASS),
+        ("dynamic = ['dependencies']", (), Status.ERROR),
+        # What is installed needs more than what is declared now.
+        ("dependencies = []", ("mdurl",), Status.PASS),
+    ],
+)
+def test_a_project_that_declares_no_dependency_is_clean(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    service: osv.Service,
+    table: str,
+    needs: tuple[str, ...],
+    status: Status,
+) -> None:
+    """By its own word, with no package to ask about; what is there is asked about anyway."""
+    distribution(tmp_path, monkeypatch, "sample-none", *needs)
+    (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'sample-none'\n{table}\n")
+    check = run(tmp_path, service)
+    assert check.status is status, check.reason
+    if status is Status.PASS:
+        assert sample.value(check, "packages_audited") == len(needs)
+
+
 def test_an_exempt_package_is_left_out_and_shown_beside_the_audited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: osv.Service
 ) -> None:

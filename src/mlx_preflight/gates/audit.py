@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -26,7 +27,7 @@ from mlx_preflight.gates.advisories.database import Database, DatabaseAge
 from mlx_preflight.gates.advisories.pip_audit_run import KNOWN_BAD, REMEDY, Items, audited_names
 from mlx_preflight.gates.advisories.server import serve_in_thread
 from mlx_preflight.gates.advisories.vulnerability import Vulnerability
-from mlx_preflight.plan import register
+from mlx_preflight.plan import project_requirements, register
 from mlx_preflight.plan.settings import ProjectSettings
 from mlx_preflight.plan.spec import Session
 from mlx_preflight.run import project_environment
@@ -48,6 +49,7 @@ class AuditRun:
         found: Every advisory in the answer, rated.
         age: Age of the database; None where the service does not tell.
         unknown: Packages of which a local database holds no advisory at all.
+        declares_none: Whether the project says itself that it needs no package.
     """
 
     wanted: Closure
@@ -59,6 +61,7 @@ class AuditRun:
     found: tuple[Vulnerability, ...] = ()
     age: DatabaseAge | None = None
     unknown: tuple[str, ...] = ()
+    declares_none: bool = False
 
     @property
     def exempt(self) -> dict[str, str]:
@@ -116,7 +119,14 @@ def gather(session: Session, context: Context) -> AuditRun:
         age=database.age if database else _age(settings),
         unknown=tuple(name for name in sorted(asked) if database and not database.knows(name)),
         now=dt.datetime.now(dt.UTC),
+        declares_none=settings.audit_environment is None and _declares_none(context.project),
     )
+
+
+def _declares_none(project: Path) -> bool:
+    """Return whether `[project]` has an empty list of dependencies."""
+    wanted = project_requirements.find(project, tests=False)
+    return wanted.table.get("dependencies") == [] and not wanted.lists
 
 
 @contextmanager
@@ -151,6 +161,10 @@ def gate8(facts: AuditRun) -> Outcome:
     if unused:
         reason = f"audit-exempt names {', '.join(unused)}, not in the runtime environment"
         return Outcome(Status.FAIL, reason, remedy="remove the exemption")
+    if not wanted and not exempt and facts.declares_none:
+        none = Measurement("packages_audited", 0, "count")
+        reason = "the project declares that it needs no package (`dependencies = []`)"
+        return Outcome(Status.PASS, reason, measurements=(none,))
     if not set(wanted) - set(exempt):
         reason = (
             f"nothing to audit: {len(wanted)} runtime packages in {facts.wanted.source}, "
