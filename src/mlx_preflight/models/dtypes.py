@@ -33,7 +33,7 @@ def check_dtypes(cp: Checkpoint) -> list[str]:
         One sentence for each wrong dtype, or why nothing could be compared.
     """
     if cp.foreign_quantization:
-        method = printable(cp.foreign_quantization)
+        method = cp.foreign_quantization  # (as it is printed)
         return [f"Not checked: the dtypes of quantization method {method} are not known."]
     plain = [tensor for tensor in cp.tensors.values() if not _is_packed(cp, tensor)]
     declared = cp.config.get("dtype", cp.config.get("torch_dtype"))

@@ -120,7 +120,7 @@ def check_shapes(cp: Checkpoint) -> ShapeCheck:
         known = ", ".join(FAMILIES)
         return ShapeCheck(False, f"model_type {printable(model_type)} is not one of {known}.", ())
     if cp.foreign_quantization:
-        method = printable(cp.foreign_quantization)
+        method = cp.foreign_quantization  # (as it is printed)
         return ShapeCheck(False, f"quantized by {method}, whose shapes are not known.", ())
     problems: list[str] = []
     sizes = _sizes(cp.config, problems)

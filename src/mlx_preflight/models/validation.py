@@ -73,10 +73,9 @@ def validate(cp: Checkpoint, *, chat: bool = True, scan: bool = True) -> Validat
     """
     shapes = checkpoint.check_shapes(cp)
     values = checkpoint.check_values(cp) if scan else ValueCheck(0, 0, {}, ())
-    vocabulary = checkpoint.check_vocabulary(cp)
-    notes = [line for line in vocabulary if line.startswith("Not checked")]
-    problems = [*shapes.problems, *checkpoint.check_dtypes(cp)]
-    problems += [line for line in vocabulary if line not in notes]
+    compared = [*checkpoint.check_dtypes(cp), *checkpoint.check_vocabulary(cp)]
+    notes = [line for line in compared if line.startswith("Not checked")]
+    problems = [*shapes.problems, *(line for line in compared if line not in notes)]
     if not shapes.checked:
         notes.append(f"shapes were compared by loading only: {shapes.reason}")
     problems += [
