@@ -10,6 +10,9 @@ from mlx_preflight.core.errors import CheckpointError
 from mlx_preflight.models import checkpoint
 from mlx_preflight.models.checkpoint import Checkpoint, ValueCheck
 
+NOTES = ("Not checked", "Noted")
+"""How sentences begin that name no problem."""
+
 SHOWN = 5
 """Problems that a reason names; a wrong config disagrees with every tensor."""
 
@@ -20,7 +23,7 @@ class ValidationReport:
 
     Attributes:
         problems: What is wrong, in the reader's words; none where all agrees.
-        notes: What could not be compared, and why.
+        notes: What could not be compared, and why; and what is unusual and right.
         values: Numbers that were scanned.
     """
 
@@ -74,7 +77,7 @@ def validate(cp: Checkpoint, *, chat: bool = True, scan: bool = True) -> Validat
     shapes = checkpoint.check_shapes(cp)
     values = checkpoint.check_values(cp) if scan else ValueCheck(0, 0, {}, ())
     compared = [*checkpoint.check_dtypes(cp), *checkpoint.check_vocabulary(cp)]
-    notes = [line for line in compared if line.startswith("Not checked")]
+    notes = [line for line in compared if line.startswith(NOTES)]
     problems = [*shapes.problems, *(line for line in compared if line not in notes)]
     if not shapes.checked:
         notes.append(f"shapes were compared by loading only: {shapes.reason}")

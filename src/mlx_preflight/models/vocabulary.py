@@ -125,7 +125,7 @@ def _content(value: object) -> str | None:
 
 
 def _stop_tokens(cp: Checkpoint, ids: dict[str, int]) -> Iterator[str]:
-    """Yield stop tokens that the tokenizer lacks, or that the files disagree about."""
+    """Yield stop tokens that the tokenizer lacks, and note those that stand in one file only."""
     tokens = {number: token for token, number in ids.items()}
     stops: set[int] = set()
     configs = {"config.json": cp.config, "generation_config.json": cp.generation_config}
@@ -144,9 +144,10 @@ def _stop_tokens(cp: Checkpoint, ids: dict[str, int]) -> Iterator[str]:
     named = _content(cp.tokenizer_config.get("eos_token"))
     if named in ids and stops and ids[named] not in stops:
         meant = ", ".join(f"{number} ({printable(tokens[number])})" for number in sorted(stops))
+        # mlx_lm/tokenizer_utils.py 0.32 takes the config's and adds the tokenizer's.
         yield (
-            f"eos_token_id is {meant}, but tokenizer_config.json stops at {printable(named)}, id "
-            f"{ids[named]}: training and generation would end at different tokens."
+            f"Noted: eos_token_id is {meant}, and tokenizer_config.json stops at "
+            f"{printable(named)}, id {ids[named]}: mlx-lm stops at each of them."
         )
     if named is None and not stops:
         yield "Neither config.json nor tokenizer_config.json names a stop token."
