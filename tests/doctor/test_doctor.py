@@ -166,6 +166,20 @@ def test_a_missing_template_is_named(tmp_path: Path) -> None:
     assert "no chat template" in problems(folder)
 
 
+def test_what_is_unusual_and_right_is_no_problem(tmp_path: Path) -> None:
+    """Two stop tokens, of which mlx-lm knows both: good, and said."""
+    folder = broken(tmp_path)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    other = next(iter(tokenizer["model"]["vocab"]))
+    path.write_text(json.dumps({**config, "eos_token": other}))
+    found = {item.saw: item for item in answers.check(str(folder))}
+    fits = found["the tokenizer fits the embedding"]
+    assert fits.severity is Severity.GOOD
+    assert fits.why.startswith("Noted: eos_token_id is")
+
+
 def test_hot_sampling_is_named(tmp_path: Path) -> None:
     """A generation config that asks for temperature 2 is a problem."""
     folder = broken(tmp_path)

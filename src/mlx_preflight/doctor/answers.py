@@ -12,6 +12,7 @@ from mlx_preflight.core.units import format_bytes
 from mlx_preflight.doctor.finding import Finding, Severity
 from mlx_preflight.models import checkpoint
 from mlx_preflight.models.files import MAX_CONFIG_BYTES, read_object
+from mlx_preflight.models.validation import NOTES, UNKNOWN
 from mlx_preflight.plan import remedies
 from mlx_preflight.plan.profiles import EMBEDDED
 from mlx_preflight.runtime import workers
@@ -76,10 +77,15 @@ def _shapes(found: checkpoint.Checkpoint) -> list[Finding]:
     )
 
 
-def _problems(problems: list[str], good: str, why: str, fix: str) -> list[Finding]:
-    if not problems:
-        return [Finding("answers", Severity.GOOD, good, "checked in the files")]
-    return [Finding("answers", Severity.PROBLEM, text, why, fix) for text in problems[:3]]
+def _problems(lines: list[str], good: str, why: str, fix: str) -> list[Finding]:
+    """Return findings of what is wrong; of what is only noted where nothing is."""
+    problems = [line for line in lines if not line.startswith(NOTES)]
+    if problems:
+        return [Finding("answers", Severity.PROBLEM, text, why, fix) for text in problems[:3]]
+    unknown = [line for line in lines if line.startswith(UNKNOWN)]
+    if unknown:
+        return [Finding("answers", Severity.UNKNOWN, text, why, fix) for text in unknown[:3]]
+    return [Finding("answers", Severity.GOOD, good, *(lines[:1] or ["checked in the files"]))]
 
 
 def _values(found: checkpoint.Checkpoint) -> list[Finding]:

@@ -10,7 +10,9 @@ from mlx_preflight.core.errors import CheckpointError
 from mlx_preflight.models import checkpoint
 from mlx_preflight.models.checkpoint import Checkpoint, ValueCheck
 
-NOTES = ("Not checked", "Noted")
+UNKNOWN = "Not checked"
+
+NOTES = (UNKNOWN, "Noted")
 """How sentences begin that name no problem."""
 
 SHOWN = 5

@@ -83,9 +83,22 @@ def _template_fault(tokenizer: Any, config: Mapping[str, Any]) -> str:
     closed, opened, ids = found
     if message[0]["content"] not in opened:
         return "the chat template drops the question"
-    if opened == closed:
+    if opened == closed and not _answer_follows(tokenizer, message, opened):
         return "the chat template adds no generation prompt"
     rows = config.get("vocab_size")
     if isinstance(rows, int) and max(ids) >= rows:
         return f"the chat template gives token {max(ids)}, the model has {rows}"
     return ""
+
+
+def _answer_follows(tokenizer: Any, message: list[dict[str, str]], opened: str) -> bool:
+    """Return whether an answer begins where the question's turn ends.
+
+    Mistral's and Llama 2's `[/INST]` ends the question and is the prompt: nothing is added.
+    """
+    answer = "def answer(): return 1"
+    both = [*message, {"role": "assistant", "content": answer}]
+    whole = attempt(lambda: tokenizer.apply_chat_template(both, tokenize=False))
+    if isinstance(whole, Exception) or not whole.startswith(opened):
+        return False
+    return str(whole[len(opened) :]).lstrip().startswith(answer)
