@@ -401,6 +401,24 @@ def test_index_without_a_map_is_refused(tmp_path: Path, index: Any) -> None:
     assert "weight_map is" in refusal(tmp_path)
 
 
+def test_an_index_of_other_files_is_noted(tmp_path: Path) -> None:
+    """That of the source beside one file, or of five shards beside two: mlx-lm reads no index."""
+    folder = make(tmp_path)
+    five = {name: f"model-0000{n % 5 + 1}-of-00005.safetensors" for n, name in enumerate(arrays())}
+    write_json(folder / "model.safetensors.index.json", {"weight_map": five})
+    found = c.inspect(folder)
+    assert (len(found.tensors), len(found.stale_index)) == (len(arrays()), len(set(five.values())))
+    report = validate(found, chat=False)
+    assert report.problems == ()
+    assert any("files that do not exist" in note for note in report.notes)
+    edit_index(
+        folder, lambda m: m.update({"model.extra.weight": "model-00005-of-00005.safetensors"})
+    )
+    said = refusal(folder)
+    assert "weights files that the index names are missing" in said
+    assert "1 tensors are in no other file: 'model.extra.weight'" in said
+
+
 def test_unreferenced_shard_is_reported(tmp_path: Path) -> None:
     """Weights that the index does not name are reported, for MLX-LM loads them too."""
     folder = make_sharded(tmp_path)

@@ -40,6 +40,8 @@ class Checkpoint:
         files: The weights files that hold them.
         unreferenced: Weights files that the index does not name. mlx_lm reads them all
             the same, so they are a finding.
+        stale_index: Files that the index names and that do not exist, while those that do
+            hold every tensor that it lists.
         pickles: Pickle files beside the weights; never opened.
         tokenizer_files: The files that the tokenizer is built from.
         total_bytes: Size of all files of the folder, in bytes.
@@ -63,6 +65,7 @@ class Checkpoint:
     tensors: dict[str, TensorHeader]
     files: tuple[str, ...]
     unreferenced: tuple[str, ...]
+    stale_index: tuple[str, ...]
     pickles: tuple[str, ...]
     tokenizer_files: tuple[str, ...]
     total_bytes: int
@@ -89,7 +92,7 @@ def inspect(folder: Path) -> Checkpoint:
     """
     names = listing(folder)
     config = _required_json(folder, names, "config.json")
-    files, unreferenced, tensors = read_weights(folder, names)
+    files, unreferenced, stale, tensors = read_weights(folder, names)
     tokenizer_files = _tokenizer_files(folder, names)
     tokenizer_config = _required_json(folder, names, "tokenizer_config.json")
     quantization, foreign = _quantization(config, folder / "config.json")
@@ -103,6 +106,7 @@ def inspect(folder: Path) -> Checkpoint:
         tensors=tensors,
         files=files,
         unreferenced=unreferenced,
+        stale_index=stale,
         pickles=tuple(name for name in names if is_pickle(name)),
         tokenizer_files=tokenizer_files,
         total_bytes=_total_bytes(folder, names),

@@ -88,6 +88,11 @@ def validate(cp: Checkpoint, *, chat: bool = True, scan: bool = True) -> Validat
     ]
     problems += [f"{name}: every value is zero" for name in values.all_zero]
     problems += [f"{name}: not named by the index, yet loaded" for name in cp.unreferenced]
+    if cp.stale_index:
+        notes.append(
+            f"the index names {len(cp.stale_index)} files that do not exist, and the others hold "
+            "every tensor that it lists"
+        )
     if chat and not cp.has_chat_template:
         problems.append("there is no chat template")
     if not scan:

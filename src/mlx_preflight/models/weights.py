@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mlx_preflight.core.errors import CheckpointError
@@ -37,7 +37,7 @@ def is_pickle(name: str) -> bool:
 
 def read_weights(
     folder: Path, names: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, TensorHeader]]:
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], dict[str, TensorHeader]]:
     """Find the weights files and read their headers.
 
     Args:
@@ -45,32 +45,51 @@ def read_weights(
         names: Its listing.
 
     Returns:
-        The weights files, those that the index does not name, and the tensors of the former.
+        The weights files, those that the index does not name, those that it names and that do
+        not exist, and the tensors of the first.
 
     Raises:
         CheckpointError: There are no safetensors, one is absent or damaged, or the index
             disagrees with them.
     """
     present = tuple(name for name in names if fnmatch.fnmatchcase(name, WEIGHTS_GLOB))
-    if INDEX in names:
-        weight_map = _weight_map(folder)
-        files = tuple(sorted(set(weight_map.values())))
-    else:
-        weight_map = {}
-        files = present
+    weight_map = _weight_map(folder) if INDEX in names else {}
+    named = tuple(sorted(set(weight_map.values())))
+    # mlx_lm reads what is there and no index; one of other files may be a leftover.
+    stale = tuple(name for name in named if name not in present) if present else ()
+    files = named if named and not stale else present or named
     if not files:
         raise _no_weights(folder, names)
     _require_shards(folder, files, present)
     tensors = _merged_headers(folder, sorted({*files, *present}))
     wanted = set(files)
     kept = {name: tensor for name, tensor in tensors.items() if tensor.file in wanted}
-    if INDEX in names:
+    if stale:
+        _require_tensors(folder, stale, weight_map, kept)
+    elif weight_map:
         _check_index(folder / INDEX, weight_map, kept)
     if not kept:
         raise CheckpointError(
             f"{folder}: its weights ({printable_list(files)}) hold no tensor.", hint=DOWNLOAD_AGAIN
         )
-    return files, tuple(name for name in present if name not in wanted), kept
+    return files, tuple(name for name in present if name not in wanted), stale, kept
+
+
+def _require_tensors(
+    folder: Path,
+    stale: Sequence[str],
+    weight_map: Mapping[str, str],
+    tensors: Mapping[str, TensorHeader],
+) -> None:
+    """Refuse an index of files that do not exist, unless the others hold all that it lists."""
+    absent = [name for name in weight_map if name not in tensors]
+    if absent:
+        raise CheckpointError(
+            f"{folder}: {len(stale)} weights files that the index names are missing: "
+            f"{printable_list(stale)}; {len(absent)} tensors are in no other file: "
+            f"{printable_list(absent)}.",
+            hint=DOWNLOAD_AGAIN,
+        )
 
 
 def _no_weights(folder: Path, names: Sequence[str]) -> CheckpointError:
