@@ -15,6 +15,7 @@ from mcp_local import answers
 from mcp_local.arguments import BatchSize, Budget, Layers, Project, Rank, RowLength, errors
 from mcp_local.projects import Projects
 from mlx_preflight.core.child import child_environment
+from mlx_preflight.core.errors import ERROR_FIELDS
 from mlx_preflight.core.json_file import parse_json
 from mlx_preflight.core.text import one_line
 from mlx_preflight.core.workspace import NAME
@@ -120,6 +121,8 @@ class EstimateTools:
             document = parse_json(done.stdout)
         except ValueError:
             raise ToolError(_own_error(done.stderr) or f"exit {done.returncode}") from None
+        if isinstance(document, dict) and document.keys() == set(ERROR_FIELDS):
+            raise ToolError(_own_error(done.stderr) or one_line(document["error"], 1000))
         return document if isinstance(document, dict) else {"answer": document}
 
 

@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Sequence
 
+from mlx_preflight.core.errors import ERROR_FIELDS
+
 FLAG = "--json"
 
 _printed: list[str] = []
@@ -35,4 +37,4 @@ def print_error(message: str, hint: str, code: int, arguments: Sequence[str]) ->
     """
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if FLAG in own and not _printed and sys.stdout is not None:
-        print_document({"error": message, "hint": hint, "exit_code": int(code)})
+        print_document(dict(zip(ERROR_FIELDS, (message, hint, int(code)), strict=True)))

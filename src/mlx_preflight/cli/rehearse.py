@@ -29,7 +29,6 @@ from mlx_preflight.core.units import format_number, format_seconds
 from mlx_preflight.memory.options import LoraOptions
 from mlx_preflight.plan import register
 from mlx_preflight.plan.options import RunOptions, TrainingRequest, flag_of
-from mlx_preflight.training.rehearsal import NOISY
 
 YAML = (".yaml", ".yml")
 
@@ -185,6 +184,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 def _show(document: Mapping[str, Any]) -> None:
     from mlx_preflight.core.units import format_bytes, format_interval, format_percent
+    from mlx_preflight.training.rehearsal import NOISY
 
     interval = format_interval(document["peak_low_bytes"], document["peak_high_bytes"])
     peak = f"the whole run peaks at {format_bytes(document['peak_bytes'])} ({interval})"

@@ -148,3 +148,7 @@ def or_error(read: Callable[[], T]) -> T | PreflightError:
         return read()
     except PreflightError as error:
         return error
+
+
+ERROR_FIELDS = ("error", "hint", "exit_code")
+"""Keys of the JSON document that tells an error, where a command was asked for one."""
