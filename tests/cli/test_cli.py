@@ -75,8 +75,10 @@ def test_help_shows_every_command_in_one_panel() -> None:
 
 def test_the_core_imports_no_model_stack() -> None:
     """Nor what else the harness of a gate does not have: its venv holds no model stack."""
-    absent = ("mlx", "mlx_lm", "transformers", "tokenizers", "huggingface_hub", "safetensors")
-    absent += ("numpy", "matplotlib", "datasets", "mcp", "qdrant_client", "torch")
+    absent = [
+        *("mlx", "mlx_lm", "transformers", "tokenizers", "huggingface_hub", "safetensors"),
+        *("numpy", "matplotlib", "datasets", "mcp", "qdrant_client", "torch"),
+    ]
     code = (
         "import sys, mlx_preflight, mlx_preflight.cli.app\n"
         f"print([name for name in {absent} if name in sys.modules])"

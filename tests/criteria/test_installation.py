@@ -10,7 +10,6 @@ import pytest
 
 from mlx_preflight.core.child import run_child
 from mlx_preflight.core.child_run import ChildRun
-from mlx_preflight.core.errors import ResultError
 from mlx_preflight.core.result import Status
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.criteria import clean_venv, installation
@@ -86,7 +85,7 @@ def test_an_import_that_does_not_end_is_none(tmp_path: Path, code: str, said: st
     )
     empty = clean_venv.Installation(finished(1), "", "")
     found = installation.InstallationFacts(
-        {}, "", {"mlx_lm": child}, finished(1), empty, ResultError("no guide")
+        {}, "", {"mlx_lm": child}, finished(1), empty, "no guide"
     )
     outcome = installation.ac3_4(found)
     assert outcome.status is Status.FAIL
