@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plan-s", type=float, default=30.0)
     parser.add_argument("--run-s", type=float, default=12.0, help="what a real run takes, roughly")
+    parser.add_argument("--minutes", type=float, help="begin no further run after so many")
     parser.add_argument("--out", type=Path, help="file for the document; printed if absent")
     options = parser.parse_args()
     rows = []
+    began = time.perf_counter()
     for number, run in enumerate(draw(options.count, options.seed)):
+        if options.minutes and time.perf_counter() - began > 60 * options.minutes:
+            break
         row = _compared(number, _deeper(run, number), options)
         rows.append(row)
         print(_line(number, row), file=sys.stderr, flush=True)

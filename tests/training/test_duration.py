@@ -159,3 +159,10 @@ def test_a_run_that_does_not_fit_gets_no_hours(write_run: Write, judge_run: Judg
     found = judge_run(dataclasses.replace(context, training=tight), RUN7)
     assert {check.status for check in found.values()} <= {Status.BLOCKED, Status.PASS}
     assert "pages has no speed" in found[register.RUN7_1].reason
+
+
+def test_a_compilation_that_adds_nothing_is_no_fault() -> None:
+    """Zero at the narrowest width and more beyond: a straight line, and no division by it."""
+    with np.errstate(all="raise"):
+        found = Curve((33, 65, 97), (0.0, 0.1, 0.3)).at([33, 49, 97, 129])
+    assert list(found) == pytest.approx([0.0, 0.05, 0.3, 0.3 * 129 / 97])

@@ -36,8 +36,8 @@ class Curve:
         wanted = np.asarray(widths, dtype=float)
         x, y = np.array(self.widths, dtype=float), np.array(self.seconds)
         between = np.interp(wanted, x, y)
-        if len(x) < PARABOLA or np.any(np.diff(y) <= 0):
-            # Beyond the points, in proportion to the tokens.
+        if len(x) < PARABOLA or y[0] <= 0 or np.any(np.diff(y) <= 0):
+            # Beyond the points, in proportion to the tokens. (A first step may add nothing.)
             return np.where(wanted > x[-1], y[-1] * wanted / x[-1], between)
         # Relative errors count: a narrow batch is as often met as a wide one.
         terms = np.stack([np.ones_like(x), x, x**2], axis=1)

@@ -33,8 +33,9 @@ from mlx_preflight.training.step_times import Curve, StepTimes
 from mlx_preflight.training.training_run import TrainingRun
 
 REHEARSED = 0.35
-"""Share by which a time from slices may be off beside their spread: the one whole run that was
-compared on an idle machine was 34 % off (embedded model, CPU, mlx-lm 0.32.2, 2026-11-28)."""
+"""Share by which a time from slices may be off beside their spread: of 23 whole runs on an idle
+machine, whose equal runs were up to 16 % apart, the worst was 36 % off (benchmarks/duration.py,
+CPU, mlx-lm 0.32.2, 2026-11-28)."""
 
 CALIBRATED = 0.4
 """Share by which a time from this machine's calibration may be off."""
