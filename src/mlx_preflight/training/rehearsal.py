@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 NOISY = 0.15
 """Spread of the steps from which it is said that the machine was busy."""
 
-LEAST_ERROR = 0.01
-"""Share by which a corrected peak may be off at least, both ways."""
+LEAST_ERROR = 0.025
+"""Share by which a corrected peak may be off at least, both ways: of 23 whole runs the worst was
+2.0 % off, and slices of a run agree better among each other (benchmarks/duration.py)."""
 
 KNOWN_FAULTS = {
     "Cannot calculate VJP with respect to indices": (
@@ -206,7 +207,8 @@ def run6_3(facts: RehearsalFacts) -> Outcome:
     off = format_percent(100 * (one.ratio - 1), signed=True)
     return Outcome(
         Status.PASS if needed <= budget.budget_bytes else Status.FAIL,
-        f"slices need {off} of what was predicted, so the run {format_bytes(one.peak_bytes)} "
+        f"slices differ by {off} from what was predicted, so the run needs "
+        f"{format_bytes(one.peak_bytes)} "
         f"({format_interval(one.peak_low_bytes, one.peak_high_bytes)}) of "
         f"{format_bytes(budget.budget_bytes)}",
         Evidence.SIMULATED,
