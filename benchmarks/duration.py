@@ -27,6 +27,7 @@ from typing import Any
 from memory_accuracy import machine, versions
 from run_memory import draw, prepare
 
+from mlx_preflight.core.errors import BlockedError
 from mlx_preflight.memory.replay.costs import Costs
 from mlx_preflight.models import source
 from mlx_preflight.plan.options import TrainingRequest
@@ -68,17 +69,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="number of the first run to make")
     parser.add_argument("--plan-s", type=float, default=30.0)
     parser.add_argument("--run-s", type=float, default=12.0, help="what a real run takes, roughly")
     parser.add_argument("--minutes", type=float, help="begin no further run after so many")
     parser.add_argument("--out", type=Path, help="file for the document; printed if absent")
     options = parser.parse_args()
-    rows = []
+    rows, blocked = [], []
     began = time.perf_counter()
     for number, run in enumerate(draw(options.count, options.seed)):
+        if number < options.first:
+            continue
         if options.minutes and time.perf_counter() - began > 60 * options.minutes:
             break
-        row = _compared(number, _deeper(run, number), options)
+        try:
+            row = _compared(number, _deeper(run, number), options)
+        except BlockedError as error:
+            print(f"{number:2} not rehearsed: {error}", file=sys.stderr, flush=True)
+            blocked.append({"number": number, "reason": str(error)})
+            continue
         rows.append(row)
         print(_line(number, row), file=sys.stderr, flush=True)
     document = {
@@ -88,6 +97,7 @@ def main() -> int:
         "run_s": options.run_s,
         "machine": machine(),
         "versions": versions(),
+        "not_rehearsed": blocked,
         "runs": rows,
     }
     text = json.dumps(document, indent=1)

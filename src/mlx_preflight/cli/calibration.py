@@ -15,6 +15,8 @@ from mlx_preflight.core.units import format_number, format_seconds
 if TYPE_CHECKING:
     from mlx_preflight.training.calibration_file import Calibration
 
+FITTED = "as fitted to the steps that it timed"
+
 commands = group("Show, export, import or forget this machine's calibration.")
 
 
@@ -61,8 +63,8 @@ def show(as_json: JsonOption = False) -> None:
         for kind, rates in sorted(found.speed.products.items()):
             best = max(rates.values()) / 1e9
             typer.echo(f"  {kind:<12} {format_number(best)} GFLOP/s at most")
-        typer.echo(f"  copies       {format_number(found.speed.bytes_s / 1e9)} GB/s")
-        typer.echo(f"  a primitive  {format_seconds(found.speed.kernel_s)}")
+        typer.echo(f"  copies       {format_number(found.speed.bytes_s / 1e9)} GB/s, {FITTED}")
+        typer.echo(f"  a primitive  {format_seconds(found.speed.kernel_s)}, {FITTED}")
         typer.echo(f"  steps take   {format_number(found.speed.factor)} times what these say")
 
 

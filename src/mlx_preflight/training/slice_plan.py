@@ -41,6 +41,10 @@ LEAST_APART = 2
 MOST_SCOUTED = 6
 """Blocks with which every model of mlx_lm can be built."""
 
+COLD_S = 45.0
+"""Seconds that Python, MLX and its compiler may take to start for the first time on a machine:
+over 20 s were seen on a new virtual machine whose disk was cold (2026-11-29)."""
+
 NO_ROOM = "close other programs, or raise --budget-gb; what is predicted stays as it is"
 
 
@@ -83,17 +87,18 @@ def scout(
         WorkerError: No size of slice can be trained; the message is the exception's.
     """
     job = {"widths": [width], "validation": [], "seconds": 0.0}
+    timeout_s = plan_s + COLD_S
     chosen = scouts(config, run)
     _require_room(config, run, chosen[0], width, budget_bytes)
     note(f"rehearsal: {_blocks(chosen[0])} at {width} tokens")
     for one in chosen:
         try:
-            answer = slice_children.train(config, run, one, job, budget_bytes, plan_s)
+            answer = slice_children.train(config, run, one, job, budget_bytes, timeout_s)
         except MemoryLimitError as error:
             raise BlockedError(f"nothing can be rehearsed: {error}", hint=NO_ROOM) from error
         except ChildTimeoutError as error:
             raise BlockedError(
-                f"a few steps of {_blocks(one)} take over {plan_s:.0f} s on this machine: it is "
+                f"a few steps of {_blocks(one)} take over {timeout_s:.0f} s on this machine: it is "
                 f"too slow, or a step of {installation.pair()} never ends",
                 hint="rehearse on the machine that trains, or with another pair of versions; "
                 "without a rehearsal there is the prediction alone",
@@ -191,7 +196,7 @@ def prove(
     one = next((one for one, trained in _trainable(config, run, kinds) if trained == wanted), None)
     if one is not None:
         job = {"widths": [width], "validation": [], "seconds": 0.0}
-        slice_children.train(config, run, one, job, budget_bytes, plan_s)
+        slice_children.train(config, run, one, job, budget_bytes, plan_s + COLD_S)
 
 
 def plan(
