@@ -35,7 +35,9 @@ def advance(ui: Any) -> None:
     _advance(ui)
     if NOTES:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * SCALE
-        Path(NOTES).write_text(json.dumps({"ends_s": _ends, "peak_bytes": peak}))
+        # The process may be ended at any time: a file that is there is a whole one.
+        Path(f"{NOTES}.new").write_text(json.dumps({"ends_s": _ends, "peak_bytes": peak}))
+        Path(f"{NOTES}.new").replace(NOTES)
 
 
 if __name__ == "__main__":

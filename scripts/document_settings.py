@@ -60,7 +60,7 @@ def _section(name: str, table: type[Table]) -> Iterator[str]:
 
 def _kind(item: Setting) -> str:
     if get_origin(item.kind) is tuple:
-        return "array of tables"
+        return "array of tables" if _nested(item) else "array of strings"
     if _nested(item) or get_origin(item.kind) is dict:
         return "table"
     return KINDS[item.kind]

@@ -81,9 +81,76 @@ def test_what_is_there_stays_when_something_is_added(tmp_path: Path) -> None:
         (project / name).write_text(text)
     before = texts(project)
     assert init(project, "--yes").exit_code == 0
-    for name in (*own, "pyproject.toml"):
+    for name in (".gitignore", "pyproject.toml"):
         assert (project / name).read_text().startswith(before[name].rstrip())
+    assert before["noxfile.py"] in (project / "noxfile.py").read_text()
     assert "sessions.define" in (project / "noxfile.py").read_text()
+
+
+NOXFILES = {
+    "functions": (
+        '"""Sessions."""\n\nimport os\n\nimport nox\n\nnox.options.sessions = [os.sep]\n\n\n'
+        '@nox.session\ndef sessions(session: nox.Session) -> None:\n    """Run."""\n'
+    ),
+    "names": (
+        "from __future__ import annotations\n\nfrom nox import Session, session\n\n\n"
+        '@session\ndef tests(run: Session) -> None:\n    """Run."""\n'
+    ),
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("name", NOXFILES)
+def test_a_written_noxfile_is_clean_by_every_rule_that_read_the_old_one(
+    tmp_path: Path, name: str
+) -> None:
+    """Black and ruff (imports, unused marks, names) find nothing that they did not find before."""
+    (tmp_path / "sample.py").write_text('"""Sample."""\n')
+    path = tmp_path / "noxfile.py"
+    if text := NOXFILES[name]:
+        path.write_text(text)
+    assert init(tmp_path, "--yes").exit_code == 0
+    rules = ["--isolated", "--select", "E,F,I,RUF,B,PLC,ANN"]
+    for command in (["ruff", "check", *rules], ["ruff", "format", "--check"], ["black", "--check"]):
+        found = subprocess.run(
+            [sys.executable, "-m", *command, path.name],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_a_noxfile_that_is_no_python_is_named(tmp_path: Path) -> None:
+    """It cannot be added to, and is not touched."""
+    project = LAYOUTS[1].write(tmp_path)
+    (project / "noxfile.py").write_text("def (:\n")
+    with pytest.raises(UsageError, match=r"noxfile\.py: line 1"):
+        list(proposal.changes(project, survey.survey_project(project)))
+
+
+@pytest.mark.parametrize(
+    ("files", "layout", "source", "beside"),
+    [
+        (["packages/a/a/__init__.py", "packages/b/b/__init__.py"], "workspace", "packages", ()),
+        (["libs/a/src/a/__init__.py", "apps/b/src/b/__init__.py"], "workspace", ".", ()),
+        (["flit/__init__.py", "flit_core/__init__.py"], "flat", "flit", ("flit_core",)),
+        (["tests/a/__init__.py", "run.py"], "scripts", ".", ()),
+    ],
+)
+def test_packages_are_found_where_they_lie(
+    tmp_path: Path, files: list[str], layout: str, source: str, beside: tuple[str, ...]
+) -> None:
+    """Members of a workspace count, and a second package is not left out in silence."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "flit"\n')
+    seen = survey.survey_project(tmp_path)
+    assert (seen.layout, seen.source, seen.beside) == (layout, source, beside)
+    remarks = " ".join(proposal.remarks(tmp_path, seen))
+    assert all(name in remarks for name in beside)
 
 
 def test_line_ends_and_permissions_stay(tmp_path: Path) -> None:

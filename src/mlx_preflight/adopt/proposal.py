@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import json
 from collections.abc import Iterator
@@ -15,12 +16,20 @@ from mlx_preflight.plan.settings import ProjectSettings
 
 NOXFILE = '''"""Run the quality gates: `nox`, `nox -s gates`, `nox -s summary`."""
 
-from pathlib import Path
-
 from mlx_preflight import sessions
 
-sessions.define(Path(__file__).resolve().parent)
+sessions.define()
 '''
+
+IMPORT = "import mlx_preflight.sessions"
+"""A plain import, which sorts right before nox and takes no name that a noxfile may have."""
+
+CALL = """
+
+# The sessions of mlx-preflight, beside this project's own.
+mlx_preflight.sessions.define()
+"""
+"""Two blank lines, which black wants after a function and accepts after anything."""
 
 WORKFLOW = """# Written by `mlx-preflight init`: the same command runs locally.
 name: preflight
@@ -115,6 +124,9 @@ def remarks(project: Path, seen: Survey) -> Iterator[str]:
     """Yield remarks on existing files that keep the gates from running and are not changed."""
     if "nox" not in (_read(project / WORKFLOW_PATH) or "nox"):
         yield f"{WORKFLOW_PATH} is another workflow: it does not run the gates"
+    if seen.beside:
+        also = f"coverage of {seen.source} leaves out {', '.join(seen.beside)}"
+        yield f"{also}: a folder above them as `source` has them all"
     if "options.sessions" in (_read(project / "noxfile.py") or ""):
         yield f"noxfile.py chooses what bare `nox` runs: the gates are `nox -s {seen.group}`"
 
@@ -124,13 +136,45 @@ def _noxfile(project: Path) -> Iterator[Change]:
     if before is None:
         yield Change("noxfile.py", None, NOXFILE, "the sessions, from the package")
     elif "mlx_preflight" not in before:
-        added = (
-            "\n\n# The sessions of mlx-preflight, beside this project's own.\n"
-            "from pathlib import Path  # noqa: E402\n\n"
-            "from mlx_preflight import sessions  # noqa: E402\n\n"
-            "sessions.define(Path(__file__).resolve().parent)\n"
-        )
-        yield Change("noxfile.py", before, _append(before, added), "the sessions, added")
+        text = _append(_imported(before), f"\n{CALL}")
+        yield Change("noxfile.py", before, text, "the sessions, added")
+
+
+def _imported(text: str) -> str:
+    """Return a noxfile with the import before that of nox, where an import sorter puts it.
+
+    Raises:
+        UsageError: It is no Python.
+    """
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise UsageError(f"noxfile.py: line {error.lineno}: {error.msg}") from error
+    body = [item for item in tree.body if not _opens(item)]
+    of_nox = [item for item in body if _is_of_nox(item)]
+    lines = text.splitlines(keepends=True)
+    first = of_nox or body
+    at = _line(first[0]) - 1 if first else len(lines)
+    end = "\r\n" if "\r\n" in text else "\n"
+    gap = "" if of_nox else end
+    return "".join([*lines[:at], IMPORT + end + gap, *lines[at:]])
+
+
+def _line(item: ast.stmt) -> int:
+    parts: list[ast.expr] = getattr(item, "decorator_list", [])
+    return min([item.lineno, *(part.lineno for part in parts)])
+
+
+def _opens(item: ast.stmt) -> bool:
+    """Return whether a statement must stay in front: a docstring or a future import."""
+    future = isinstance(item, ast.ImportFrom) and item.module == "__future__"
+    return future or (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+
+
+def _is_of_nox(item: ast.stmt) -> bool:
+    if isinstance(item, ast.ImportFrom):
+        return str(item.module).partition(".")[0] == "nox" and not item.level
+    return isinstance(item, ast.Import) and any(name.name == "nox" for name in item.names)
 
 
 def table(seen: Survey) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,24 @@ from mlx_preflight.plan import register
 TRAINS = ("mlx-lm", "mlx_lm", "mlx")
 """A project that depends on one of these has a model to qualify."""
 
+_NO_PACKAGES = frozenset({"tests", "test", "docs", "node_modules", "venv", "build", "dist"})
+
+_INNER = ("*/src/*", "*/*/src/*", "*/*", "*/*/*")
+"""Places of the packages of a workspace's members, below the root."""
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
     """Layout of a repository, and the settings that follow from it.
 
     Attributes:
-        layout: `src`, `flat` or `scripts`.
+        layout: `src`, `flat`, `workspace` or `scripts`.
         source: Folder whose coverage counts.
         acceptance: Folder of the acceptance tests, or empty.
         group: Default group: the whole plan where a model is trained, else the gates.
         off: Session → why it cannot apply.
         table: Whether pyproject.toml already has the pipeline's table.
+        beside: Packages at the root whose coverage does not count.
     """
 
     layout: str
@@ -33,6 +40,7 @@ class Survey:
     group: str
     off: dict[str, str] = field(default_factory=dict)
     table: bool = False
+    beside: tuple[str, ...] = ()
 
 
 def survey_project(project: Path) -> Survey:
@@ -44,7 +52,7 @@ def survey_project(project: Path) -> Survey:
     if not project.is_dir():
         raise UsageError(f"{project}: not a folder")
     document = _document(project / "pyproject.toml")
-    layout, source = _layout(project, document)
+    layout, source, beside = _layout(project, document)
     acceptance = next(
         (
             name
@@ -73,6 +81,7 @@ def survey_project(project: Path) -> Survey:
         "preflight" if trains else "gates",
         off,
         "mlx-preflight" in document.get("tool", {}),
+        beside,
     )
 
 
@@ -89,18 +98,27 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _layout(project: Path, document: dict[str, Any]) -> tuple[str, str]:
+def _layout(project: Path, document: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    """Return layout, source and the packages that it leaves out."""
     if any((project / "src").glob("**/*.py")):
-        return "src", "src"
+        return "src", "src", ()
     name = str(document.get("project", {}).get("name", project.name))
-    packages = sorted(
-        path.parent.name
-        for path in project.glob("*/__init__.py")
-        if path.parent.name not in ("tests", "test", "docs")
-    )
+    packages = sorted(path.name for path in _packages(project, "*"))
     wanted = name.lower().replace("-", "_").replace(".", "_")
     if packages:
-        return "flat", wanted if wanted in packages else packages[0]
+        source = wanted if wanted in packages else packages[0]
+        return "flat", source, tuple(item for item in packages if item != source)
+    if inner := [path for form in _INNER for path in _packages(project, form)]:
+        above = {path.relative_to(project).parts[0] for path in inner}
+        return "workspace", above.pop() if len(above) == 1 else ".", ()
     if not any(project.glob("*.py")) and not any(project.glob("*/*.py")):
         raise UsageError(f"{project}: no Python file here", hint="name a project's root")
-    return "scripts", "."
+    return "scripts", ".", ()
+
+
+def _packages(project: Path, form: str) -> Iterator[Path]:
+    """Yield the folders of packages in places of a form; those of tests and tools are none."""
+    for path in project.glob(f"{form}/__init__.py"):
+        parts = path.parent.relative_to(project).parts
+        if not any(part.startswith(".") or part in _NO_PACKAGES for part in parts):
+            yield path.parent

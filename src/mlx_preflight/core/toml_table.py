@@ -178,6 +178,8 @@ def _value(item: Setting, name: str, value: Any) -> Any:
     where = f"[{name}] {item.key} = {value!r}"
     if get_origin(item.kind) is tuple:
         _expect(where, value, list)
+        if get_args(item.kind)[0] is str:
+            return tuple(_text(where, one) for one in value)
         return tuple(read(get_args(item.kind)[0], f"[{name}.{item.key}]", one) for one in value)
     if get_origin(item.kind) is dict:
         _expect(where, value, dict)
@@ -193,6 +195,12 @@ def _value(item: Setting, name: str, value: Any) -> Any:
     if item.rule is not None and not item.rule.holds(value):
         near = suggest(str(value), item.rule.names, known=False)
         raise UsageError(f"{where}: expected {item.rule.words}{near}")
+    return value
+
+
+def _text(where: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(f"{where}: expected texts that are not empty, found {value!r}")
     return value
 
 

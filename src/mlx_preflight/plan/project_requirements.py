@@ -6,17 +6,23 @@ Standard library only: the noxfile reads it before anything is installed.
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlx_preflight.core.errors import UsageError
+from mlx_preflight.core.toml_table import suggest
+from mlx_preflight.plan import tool_requirements
 
 TESTS = ("tests", "test", "testing", "dev")
 """Names that projects give to what their tests need; the first one found is taken."""
+
+TABLE = "mlx-preflight"
+"""Table of the settings below `[tool]`."""
 
 _LISTS = ("requirements-{}.txt", "{}-requirements.txt", "requirements/{}.txt")
 
@@ -29,17 +35,19 @@ class Requirements:
         project: Root of the project.
         table: `[project]` of pyproject.toml; empty where there is none.
         packaged: Whether the project itself can be installed.
-        extra: Extra that is wanted, or an empty text.
-        group: Dependency group that is wanted, or an empty text.
+        extras: Extras that are wanted.
+        groups: Dependency groups that are wanted.
         lists: Files of requirements, relative to the root.
+        more: Requirements that stand elsewhere.
     """
 
     project: Path
     document: dict[str, Any]
     packaged: bool
-    extra: str
-    group: str
+    extras: tuple[str, ...]
+    groups: tuple[str, ...]
     lists: tuple[str, ...]
+    more: tuple[str, ...] = ()
 
     @property
     def table(self) -> dict[str, Any]:
@@ -49,16 +57,24 @@ class Requirements:
     @property
     def arguments(self) -> list[str]:
         """Return what `pip install` and `uv pip install` take, run in the project's root."""
-        wanted = ["-e", f".[{self.extra}]" if self.extra else "."] if self.packaged else []
-        wanted += ["--group", self.group] if self.group else []
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        wanted = ["-e", f".{extras}"] if self.packaged else []
+        for name in self.groups:
+            wanted += ["--group", name]
         for name in self.lists:
             wanted += ["-r", name]
-        return wanted
+        return [*wanted, *self.more]
 
     @property
     def texts(self) -> list[str]:
         """Return what the files say in which requirements stand, to see that they changed."""
-        names = ("pyproject.toml", "setup.py", "setup.cfg", *_read_by_setuptools(self.document))
+        names = (
+            "pyproject.toml",
+            "setup.py",
+            "setup.cfg",
+            "tox.ini",
+            *_read_by_setuptools(self.document),
+        )
         files = [self.project / name for name in names]
         found = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
         for name in self.lists:
@@ -71,10 +87,11 @@ class Requirements:
         Raises:
             UsageError: A group or a list is not there, or not as it must be.
         """
-        if self.group:
-            yield from _group(_table(self.document, "dependency-groups"), self.group, ())
+        for name in self.groups:
+            yield from _group(_table(self.document, "dependency-groups"), name, ())
         for name in self.lists:
             yield from _list(self.project / name)
+        yield from self.more
 
 
 def find(project: Path, *, tests: bool) -> Requirements:
@@ -94,21 +111,52 @@ def find(project: Path, *, tests: bool) -> Requirements:
         or (project / "setup.py").is_file()
         or (path.is_file() and config.has_option("metadata", "name"))
     )
-    extras = _extras(document, config)
-    groups = _table(document, "dependency-groups")
     names = [form.format(name) for name in TESTS for form in _LISTS] if tests else []
     # Of several lists the first: each pins the versions of its own purpose.
     lists = [next((name for name in names if (project / name).is_file()), "")]
     if not packaged and (project / "requirements.txt").is_file():
         lists.append("requirements.txt")
-    return Requirements(
-        project=project,
-        document=document,
-        packaged=packaged,
-        extra=next((name for name in TESTS if tests and packaged and name in extras), ""),
-        group=next((name for name in TESTS if tests and name in groups), ""),
-        lists=tuple(filter(None, lists)),
-    )
+    known = _extras(document, config) if packaged else set()
+    extras, groups = _wanted(document, known) if tests else ((), ())
+    found = Requirements(project, document, packaged, extras, groups, tuple(filter(None, lists)))
+    return dataclasses.replace(found, more=_more(found)) if tests else found
+
+
+def _wanted(
+    document: dict[str, Any], extras: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return extras and groups of the tests: those that the settings name, or the usual ones."""
+    groups = _table(document, "dependency-groups")
+    named = _named(document, "tests-groups")
+    for name in named:
+        if name not in {*groups, *extras}:
+            near = suggest(str(name), [*groups, *extras])
+            raise UsageError(f"tests-groups: {name!r} is no dependency group and no extra{near}")
+    if named:
+        return tuple(x for x in named if x not in groups), tuple(x for x in named if x in groups)
+    usual = [[name for name in TESTS if name in known][:1] for known in (extras, groups)]
+    return tuple(usual[0]), tuple(usual[1])
+
+
+def _more(found: Requirements) -> tuple[str, ...]:
+    """Return what the settings add, and what another tool's table says where nothing else does."""
+    lines = _named(found.document, "tests-install")
+    tests = [name for name in found.lists if name != "requirements.txt"]
+    if not (found.extras or found.groups or tests):
+        tool = _table(found.document, "tool")
+        lines = [*tool_requirements.elsewhere(found.project, tool, TESTS), *lines]
+    return tuple(lines)
+
+
+def _named(document: dict[str, Any], key: str) -> list[str]:
+    """Return a list of the project's table; an installer's options and paths are none of its."""
+    found = _table(_table(document, "tool"), TABLE).get(key, [])
+    if not isinstance(found, list):
+        raise UsageError(f"{key}: expected a list of names, found {found!r}")
+    for text in found:
+        if not isinstance(text, str) or not re.match("[A-Za-z0-9]", text):
+            raise UsageError(f"{key}: expected a list of names, found {text!r}")
+    return found
 
 
 def _group(groups: dict[str, Any], name: str, seen: tuple[str, ...]) -> Iterator[str]:

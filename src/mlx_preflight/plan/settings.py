@@ -147,6 +147,17 @@ class ProjectSettings(Table):
         "leaves out is counted and named in the result.",
         example='"not slow"',
     )
+    tests_groups: tuple[str, ...] = setting(
+        (),
+        "Dependency groups and extras that the tests need; without it the first of `tests`, "
+        "`test`, `testing` and `dev`.",
+        example='["test", "typing"]',
+    )
+    tests_install: tuple[str, ...] = setting(
+        (),
+        "Requirements of the tests that stand in none of the places that are read.",
+        example='["pytest-mock>=3"]',
+    )
     # The test plan's "at least 10 passed, 3 skipped".
     tests_min: int = setting(
         10, "Unit tests that must have passed; of the acceptance tests at least one.", at_least(1)

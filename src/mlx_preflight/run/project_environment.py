@@ -116,8 +116,7 @@ def _needs(wanted: Requirements, environment: Environment) -> Iterator[Requireme
         if need.marker is None or need.marker.evaluate(_markers(environment)):
             yield need
     if wanted.packaged:
-        extras = [wanted.extra] if wanted.extra else []
-        yield from _own(wanted, environment, name, extras, set())
+        yield from _own(wanted, environment, name, list(wanted.extras), set())
 
 
 def _own(
@@ -160,10 +159,11 @@ def _stated(wanted: Requirements, package: Package | None) -> Mapping[str, list[
     elif package is not None:
         # Markers on `extra` sort the lines of the metadata.
         stated[""] = [line for line in package.requires if "extra ==" not in line]
-    if package is not None and wanted.extra:
+    if package is not None:
         # Only the build backend reads an extra of setup.cfg, poetry or a dynamic table.
         lines = [line for line in package.requires if "extra ==" in line]
-        stated.setdefault(normalise(wanted.extra), lines)
+        for extra in wanted.extras:
+            stated.setdefault(normalise(extra), lines)
     return stated
 
 

@@ -43,8 +43,14 @@ _CHECK = ("-P", "-m", "mlx_preflight", "check")
 """`-P`: no module of the project's root is taken for one of the harness."""
 
 
-def define(project: Path) -> None:
-    """Define every session of the plan, the groups and the summary."""
+def define(project: Path | None = None) -> None:
+    """Define every session of the plan, the groups and the summary.
+
+    Args:
+        project: Root of the project; None is the noxfile's folder, where nox works (nox 2026.8,
+            `tasks.load_nox_module`).
+    """
+    project = project or Path.cwd()
     # Children of this process (nox -j, nested nox) inherit the id and so share one run.
     os.environ.setdefault(RUN_ID_VARIABLE, new_run_id())
     # A signal that reaches one nox alone, as from a CI runner, would leave its children running:
