@@ -172,7 +172,8 @@ def files(folder: Path, project: Path, source: str = "") -> Iterator[Files]:
 def progress(record: Path) -> str:
     """Return how many tests of a run in progress have ended; empty where none has begun."""
     try:
-        text = record.read_text(encoding="utf-8")
+        # The last line may be half written.
+        text = record.read_text(encoding="utf-8").rpartition("\n")[0]
         collected = {name for line in text.splitlines()[:50] for name in _collected(line)}
     except (OSError, ValueError):
         return ""
