@@ -361,7 +361,7 @@ def begin(project: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 def until_it_waits(child: subprocess.Popen[bytes], marker: Path) -> None:
     """Return once the test waits."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (marker.exists() and marker.read_text()):
         assert child.poll() is None, "it ended before its test ran"
         assert time.monotonic() < deadline
