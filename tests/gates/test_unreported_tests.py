@@ -113,7 +113,7 @@ def outcome_of(project: Path) -> Outcome:
     return mcp.int2_4(mcp.ServerFacts({}, mcp._tests(session, context), nothing))
 
 
-@pytest.mark.parametrize("case", list(CASES)[:4])
+@pytest.mark.parametrize("case", ["a test ends the run", "all are skipped"])
 def test_the_mcp_tests_are_judged_by_the_same_code(tmp_path: Path, case: str) -> None:
     """Neither the exit code nor a printed line makes them pass."""
     files, status, words = CASES[case]
@@ -228,12 +228,12 @@ def test_code_that_nobody_saw_is_no_share(tmp_path: Path) -> None:
     assert check.status is Status.PASS, check.reason
 
 
-@pytest.mark.parametrize("name", ["a [b] c", "per%cent$HOME", "a;b'c"])
+@pytest.mark.parametrize("name", ["a [b] c", "per%cent$HOME;'x"])
 def test_a_folder_of_any_name_is_judged(tmp_path: Path, name: str) -> None:
     """Brackets, percent signs and variables in a path are its letters."""
     project = sample.make(tmp_path / name)
     check = sample.run(project, "gate6-coverage")
     assert check.status is Status.PASS, check.reason
-    for gate in ("gate1-format", "gate2-lint", "gate4-unit"):
-        check = sample.run(project, gate)
-        assert check.status is Status.PASS, check.reason
+    assert "exited" not in check.reason
+    check = sample.run(project, "gate2-lint")
+    assert check.status is Status.PASS, check.reason
