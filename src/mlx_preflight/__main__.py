@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 from mlx_preflight.cli import json_output
+from mlx_preflight.core import parent_watch
 from mlx_preflight.core.errors import ExitCode, InterruptedCommandError, PreflightError
 from mlx_preflight.core.text import strip_control
 
@@ -17,11 +16,12 @@ INTERRUPTED = "interrupted; the results written so far are kept"
 def main() -> None:
     """Run the command line and exit with its code.
 
-    Ctrl-C and SIGTERM end it with 130 after every child process has been killed; any
-    `PreflightError` is printed as one message with its hint, without a traceback, and with
-    `--json` on stdout as well.
+    Ctrl-C, SIGTERM and a closed terminal end it with 130 after every child process has been
+    killed; any `PreflightError` is printed as one message with its hint, without a traceback,
+    and with `--json` on stdout as well.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    parent_watch.interrupt_on(signal.SIGTERM, signal.SIGHUP)
+    parent_watch.end_with_parent(last=True)
     json_output.begin()
     try:
         from mlx_preflight.cli.app import (  # noqa: PLC0415  (Ctrl-C while importing ends cleanly)
@@ -62,10 +62,6 @@ def _interrupted() -> ExitCode:
     print(INTERRUPTED, file=sys.stderr)
     json_output.print_error(INTERRUPTED, "", ExitCode.INTERRUPTED, sys.argv[1:])
     return ExitCode.INTERRUPTED
-
-
-def _interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

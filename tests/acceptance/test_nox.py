@@ -361,7 +361,7 @@ def begin(project: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 def until_it_waits(child: subprocess.Popen[bytes], marker: Path) -> None:
     """Return once the test waits."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (marker.exists() and marker.read_text()):
         assert child.poll() is None, "it ended before its test ran"
         assert time.monotonic() < deadline
@@ -378,11 +378,11 @@ def running(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_for_nox_alone_ends_everything_that_it_started(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A CI runner signals one process; the sessions of a group must not live on without it."""
+    """A CI runner signals one process, and the system may kill it; nothing lives on without it."""
     from mlx_preflight.plan import register
 
     project = make(tmp_path)

@@ -17,11 +17,12 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from mlx_preflight import __main__
-from mlx_preflight.cli.app import PANELS, PanelGroup, app
+from mlx_preflight.cli.app import PanelGroup, app
 from mlx_preflight.core.errors import UsageError
 from mlx_preflight.core.result import CheckResult, Evidence, Status, write_result
 from mlx_preflight.criteria import command
 from mlx_preflight.plan import register
+from mlx_preflight.plan.commands import PANELS
 from mlx_preflight.report import screen
 
 if TYPE_CHECKING:

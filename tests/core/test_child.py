@@ -17,7 +17,7 @@ import pytest
 from mlx_preflight.core import child
 from mlx_preflight.core.child import Reply, call, run_child
 from mlx_preflight.core.child_run import ChildRun, log_tail
-from mlx_preflight.core.errors import ChildCrashError, ChildError, WorkerError
+from mlx_preflight.core.errors import ChildCrashError, ChildError, ChildTimeoutError, WorkerError
 
 FAMILY = """
 sleep 120 &
@@ -307,3 +307,32 @@ def test_a_call_past_its_time_is_killed(tmp_path: Path) -> None:
     """Nothing waits for a child longer than asked."""
     with pytest.raises(ChildError, match="did not end within 1 s and was killed"):
         called(tmp_path, "time.sleep(60)", timeout_s=1)
+
+
+STARTS_ONE = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+def end(*_):
+    child.kill()
+    child.wait()
+    sys.exit(1)
+signal.signal(signal.SIGTERM, end)
+Path(sys.argv[1]).write_text(str(child.pid))
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_child_is_given_time_to_end_its_own_children(tmp_path: Path) -> None:
+    """One that starts sessions of their own, as nox does, ends them itself before it is killed."""
+    told = tmp_path / "pid"
+    with pytest.raises(ChildTimeoutError):
+        run_child(
+            [sys.executable, "-c", STARTS_ONE, str(told)],
+            cwd=tmp_path,
+            timeout_s=5.0,
+            grace_s=20.0,
+        )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)

@@ -40,6 +40,10 @@ def judge(
     def run(session_id: str, documents: dict[str, str | bytes | None]) -> dict[str, CheckResult]:
         folder = tmp_path / "docs" / "training"
         shutil.copytree(ROOT / "docs" / "training", folder)
+        scripts = tmp_path / "scripts" / "training"
+        scripts.mkdir(parents=True)
+        for path in (ROOT / "scripts" / "training").glob("*_*.py"):
+            shutil.copy(path, scripts)
         for name in NAMES:
             (folder / name).unlink()
         (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())

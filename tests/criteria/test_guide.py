@@ -139,6 +139,65 @@ def test_what_is_missing_or_wrong_fails_its_own_check(
     assert {checks[name].status for name in failed} == {Status.FAIL}
 
 
+INSTALL = "   python3 -m pip install -e .\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("pip instal -e .", "pip has no command 'instal'; did you mean 'install'?"),
+        ("python3 -m pip instal -e .", "pip has no command 'instal'"),
+        ("uv pip instal -e .", "pip has no command 'instal'"),
+        ("pyhton3 -m venv .venv", "no program 'pyhton3' is known"),
+        ("python3 -m pip install mlx-lmm", "package 'mlx-lmm'; did you mean 'mlx-lm'?"),
+        ("python3 -m pip install -r requirement.txt", "requirement.txt is not in the project"),
+        ("python3 -m mlx_ml --help", "did you mean 'mlx_lm'?"),
+        ("python3 scripts/training/load_modle_test.py", "is not in the project"),
+        ("./bin/setup --all", "./bin/setup is not in the project"),
+        ("nox -s gate9", "nox has no session 'gate9'"),
+        ("python3 -m nox -s gates gate9", "nox has no session 'gate9'"),
+        ("mlx-preflight chek ac3-installation", "no command 'chek'; did you mean 'check'?"),
+        ("mlx-preflight check ac33-installation", "ac33-installation"),
+        ("cd x && git clonee https://example.org/x", "git has no command 'clonee'"),
+        ("rm -rf ~", "destroys"),
+        ("sudo rm -r -f /usr/local/lib", "destroys"),
+        ("cd .. && rm -fr *", "destroys"),
+        ("git clean -fdx", "destroys"),
+        ("dd if=/dev/zero of=/dev/disk2", "destroys"),
+    ],
+)
+def test_a_command_that_cannot_work_fails(judge: Judge, edit: Edit, command: str, why: str) -> None:
+    """Every command of the guide is resolved; one that nobody may type is refused."""
+    checks = judge("ac7-guide", {NAME: edit(NAME, INSTALL, f"{INSTALL}   {command}\n")})
+    assert {c.id for c in checks.values() if c.status is not Status.PASS} == {"AC7.3"}
+    assert why in checks["AC7.3"].reason
+
+
+def test_commands_that_work_pass(judge: Judge, edit: Edit) -> None:
+    """What a guide may well say is no typing error."""
+    lines = [
+        "rm -rf .venv build",
+        "brew install python@3.12 && brew install ollama",
+        "ollama pull qwen",
+        "uv run pytest -q",
+        "uv tool install ruff",
+        "python3 -m pip install 'mlx-vlm>=0.1' mlx-lm==0.32.2 nox uv",
+        'python3 -m pip install -e ".[tests]" --extra-index-url https://example.org/simple',
+        "nox -s gates -- --model ./m",
+        "python3 -m nox -s gate1-format ac3-installation",
+        "for i in 1 2 3; do echo $i; done",
+        "MODEL=./m python3 -W ignore -m mlx_lm.generate --model $MODEL | head -5",
+        "curl -LsSf https://astral.sh/uv/install.sh | sh",
+        "/usr/bin/python3 -m venv --clear .venv",
+        "mlx-preflight check AC4.3 --json > report.json",
+        "git reset HEAD~1 && git push origin main",
+        "mlx_lm.lora --help",
+    ]
+    text = "".join(f"   {line}\n" for line in lines)
+    checks = judge("ac7-guide", {NAME: edit(NAME, INSTALL, f"{INSTALL}{text}")})
+    assert {c.status for c in checks.values()} == {Status.PASS}, checks["AC7.3"].reason
+
+
 def test_a_disagreement_names_both_ranges(judge: Judge, edit: Edit) -> None:
     """The reason shows what the guide says and what pyproject.toml says."""
     reason = judge("ac7-guide", {NAME: edit(NAME, LM, "| `mlx-lm` | `>=0.16, <1` |")})[
@@ -186,7 +245,7 @@ def test_an_unreadable_guide_is_never_a_pass(judge: Judge, raw: bytes | None) ->
 
 def test_an_unreadable_pyproject_leaves_the_versions_unmeasured(tmp_path: Path) -> None:
     """What cannot be compared with pyproject.toml is an error; the rest is still judged."""
-    facts = guide.GuideFacts(load_document(ROOT / guide.PATH), tables.read(tmp_path), [])
+    facts = guide.GuideFacts(load_document(ROOT / guide.PATH), tables.read(tmp_path), [], [])
     assert guide.CHECKS["AC7.4"](facts).status is Status.ERROR
     assert guide.CHECKS["AC7.7"](facts).status is Status.ERROR
     assert guide.CHECKS["AC7.3"](facts).status is Status.PASS

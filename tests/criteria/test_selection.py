@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Edit = Callable[[str, str, str], str]
 
 NAME = "T001_framework_evaluation.md"
+SECOND = "| | |\n|---|---|\n| Selected | axolotl |\n| Status | proposed |"
 
 
 def test_the_shipped_evaluation_passes_every_check(judge: Judge) -> None:
@@ -33,12 +34,15 @@ def test_the_shipped_evaluation_passes_every_check(judge: Judge) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "failed"),
     [
-        ("MLX-LM is selected as", "MLX-LM could be selected as", "AC2.1"),
-        ("MLX-LM is selected as…\n\n## Rationale", "axolotl is selected for this job.", "AC2.1"),
-        ("MLX-LM is selected as…\n\n## Rationale", "MLX-LM selected.", "AC2.1"),
-        ("MLX-LM is selected as…\n\n## Rationale", "MLX-LM is selected.", "AC2.1"),
-        ("The decision was taken", "But axolotl is recommended too. It was taken", "AC2.1"),
-        ("The decision was taken", "Hugging Face PEFT is selected as well. It was", "AC2.1"),
+        ("| selected | MLX-LM |", "| selected | axolotl |", "AC2.1"),
+        ("| selected | MLX-LM |\n", "", "AC2.1"),
+        ("| selected | MLX-LM |\n", "| selected | MLX-LM |\n| selected | axolotl |\n", "AC2.1"),
+        ("| fallback | axolotl |", "| fallback | none |", "AC2.1"),
+        ("| status | accepted |", "| status | superseded |", "AC2.1"),
+        ("| deciders |…| evidence |", "| deciders | nobody |\n| evidence |", "AC2.1"),
+        ("| evidence | sha256:…## Rationale", "| evidence | none |\n\n## Rationale", "AC2.1"),
+        ("## Rationale\n", f"{SECOND}\n\n## Rationale\n", "AC2.1"),
+        ("MLX-LM is selected as…\n\n| decision", "MLX-LM selected.\n\n| decision", "AC2.1"),
         ("## Decision\n", "## Outcome\n", "AC2.1"),
         ("2. **Memory…3. **Ease", "", "AC2.2"),
         (
@@ -99,24 +103,20 @@ def test_a_missing_report_is_an_error_not_a_pass(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "selects"),
+    "sentence",
     [
-        ("MLX-LM is selected for this project.", True),
-        ("After weighing both, MLX-LM 0.32.2 was chosen over axolotl.", True),
-        ("We recommend MLX-LM for one Mac.", True),
-        ("MLX-LM was evaluated and axolotl is selected.", False),
-        ("MLX-LM is never selected.", False),
-        ("Is MLX-LM selected? MLX-LM is selected?", False),
-        ("MLX-LM is selected unless it fails.", False),
-        ("selected MLX-LM recommended", False),
-        ("Nobody claims that MLX-LM is selected.", False),
-        ("It isn't true that MLX-LM is selected.", False),
+        "The selected framework is MLX-LM, for one Mac with its GPU.",
+        "The team chose MLX-LM for one Mac with its GPU.",
+        "We will use MLX-LM for training on one Mac.",
+        "MLX-LM was selected, though not for its ecosystem and not forever.",
+        "**Selected framework:** MLX-LM 0.32, for one Mac with its GPU.",
     ],
 )
-def test_only_a_plain_statement_selects(sentence: str, selects: bool) -> None:
-    """Negations, conditions, questions and keywords next to each other select nothing."""
-    section = parse_sections(f"## Decision\n\n{sentence}\n").children[0]
-    assert bool(selection.stated(section, "MLX-LM")) is selects
+def test_the_words_around_the_record_are_free(judge: Judge, edit: Edit, sentence: str) -> None:
+    """What is selected stands in the record; no wording is required, and none refused."""
+    text = edit(NAME, "MLX-LM is selected as…\n\n| decision", f"{sentence}\n\n| decision")
+    checks = judge("ac2-selection", {NAME: text})
+    assert {c.status for c in checks.values()} == {Status.PASS}, checks["AC2.1"].reason
 
 
 def test_factors_may_be_sections_instead_of_items() -> None:

@@ -10,6 +10,8 @@ from mcp_local import probe
 from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Status
 from mlx_preflight.criteria import mcp
+from mlx_preflight.gates import tool
+from mlx_preflight.gates.pytest_run import Tests
 from mlx_preflight.plan import register
 
 
@@ -18,7 +20,14 @@ def ended(stdout: str = "", code: int = 0, stderr: str = "") -> ChildRun:
     return ChildRun(("x",), code, stdout, stderr, 0.5, truncated=False)
 
 
-def facts(**changes: ChildRun | str) -> mcp.ServerFacts:
+def a_run(code: int = 0, *failed: str, passed: int = 0) -> Tests:
+    """Return a run of pytest as it was recorded."""
+    ran = tool.ToolRun("pytest", "9", ended("", code))
+    outcomes = {str(number): "passed" for number in range(passed)}
+    return Tests(ran, passed, failed, (), 0, "", "", 1, 0, outcomes)
+
+
+def facts(**changes: ChildRun | Tests | str) -> mcp.ServerFacts:
     """Return facts in which everything works, but for what is named."""
     probes = {
         "server": ended(json.dumps({"tools": 14})),
@@ -26,7 +35,8 @@ def facts(**changes: ChildRun | str) -> mcp.ServerFacts:
         "index": ended(json.dumps({"points": 2, "found": "a"})),
     }
     found = {name: item for name, item in changes.items() if isinstance(item, ChildRun)}
-    tests = changes.get("tests", ended("....\n4 passed in 1.00s"))
+    tests = changes.get("tests", a_run(passed=4))
+    assert not isinstance(tests, ChildRun)
     check = found.get("check", ended("No broken requirements found."))
     return mcp.ServerFacts({name: found.get(name, probes[name]) for name in probes}, tests, check)
 
@@ -48,15 +58,15 @@ def test_each_part_works(name: str) -> None:
         (register.INT2_2, {"memory": ended("", -9)}, "FAIL", "SIGKILL"),
         (register.INT2_3, {"index": ended('{"points": 2, "found": "b"}')}, "FAIL", "answered"),
         (register.INT2_4, {"tests": "tests/mcp: no such folder"}, "ERROR", "no such folder"),
-        (register.INT2_4, {"tests": ended("no tests ran in 0.01s", 5)}, "ERROR", "no test passed"),
-        (register.INT2_4, {"tests": ended("3 skipped in 0.01s")}, "ERROR", "no test passed"),
-        (register.INT2_4, {"tests": ended("FAILED a::b\n1 failed, 2 passed", 1)}, "FAIL", "a::b"),
+        (register.INT2_4, {"tests": a_run(5)}, "ERROR", "no test was found"),
+        (register.INT2_4, {"tests": a_run()}, "ERROR", "no test passed"),
+        (register.INT2_4, {"tests": a_run(1, "a::b (no)", passed=2)}, "FAIL", "a::b"),
         (register.INT2_5, {"check": ended("a 1 has requirement b<2", 1)}, "FAIL", "conflicts"),
         (register.INT2_5, {"check": ended("", 0)}, "ERROR", "pip check exited 0"),
     ],
 )
 def test_each_check_can_fail(
-    check_id: str, changes: dict[str, ChildRun | str], status: str, words: str
+    check_id: str, changes: dict[str, ChildRun | Tests | str], status: str, words: str
 ) -> None:
     """Nothing that is absent, broken or empty passes."""
     outcome = mcp.CHECKS[check_id](facts(**changes))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -363,8 +364,53 @@ def test_what_the_project_turned_off_may_be_absent(jobs: Jobs, make_run: Maker) 
     for planned in (GATES, rest):
         code, report = jobs.judged(json.dumps(planned))
         assert code == 0
-        [row] = report["findings"]
-        assert (row["id"], row["required"]) == ("GATE7", False)
+        assert report["findings"] == []
+        (row,) = [row for row in report["rows"] if row["session"] == "gate7-build"]
+        assert (row["status"], row["required"]) == ("BLOCKED", False)
+
+
+MACHINE = {"system": "Linux", "machine": "x86_64", "python": "3.12.4"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"system": "Darwin", "machine": "arm64"}, "then Darwin/arm64 with Python 3.12"),
+        ({"python": "3.11.9"}, "then Linux/x86_64 with Python 3.11"),
+        ({"python": "3.12.11"}, ""),
+    ],
+)
+def test_one_run_is_one_kind_of_machine(
+    jobs: Jobs, make_run: Maker, changed: dict[str, str], words: str
+) -> None:
+    """A wrong pattern of downloads would mix the jobs of two systems, or of two Pythons."""
+    results = {
+        name: dataclasses.replace(item, environment=MACHINE)
+        for name, item in make_run("gates").items()
+    }
+    other = dataclasses.replace(results["gate7-build"], environment={**MACHINE, **changed})
+    jobs.save({**results, "gate7-build": other})
+    code, report = jobs.judged()
+    assert code == (3 if words else 0)
+    assert not words or words in report["findings"][0]["reason"]
+
+
+def test_a_judge_at_another_commit_says_so(jobs: Jobs, make_run: Maker) -> None:
+    """The files of the jobs may lie in its tree; the commit must be theirs."""
+    git = ["git", "-C", str(jobs.project), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+    jobs.save(make_run("gates"))
+    code, report = jobs.judged()
+    assert code == 3
+    assert [row["id"] for row in report["findings"]] == ["TREE"]
+    assert "c0ffee was judged" in report["findings"][0]["reason"]
+    done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    here = {"commit": done.stdout.strip(), "dirty": True, "tree": "of a job"}
+    jobs.save({n: dataclasses.replace(i, git=here) for n, i in make_run("gates").items()})
+    code, report = jobs.judged()
+    assert code == 0
+    assert report["holds_for"].endswith("with uncommitted changes")
 
 
 def harmless(state: Path) -> None:

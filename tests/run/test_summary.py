@@ -227,7 +227,7 @@ def test_the_profile_of_the_manifest_counts(tmp_path: Path, make_run: Maker) -> 
     save(tmp_path, make_run())
     verdict, report = summarize(tmp_path, "run-1")
     assert verdict.exit_code == 3
-    assert report["holds_for"] == "./mine and no other model"
+    assert report["holds_for"] == "./mine and no other model; commit c0ffee"
     assert report["model"] == {"requested": "./mine"}
 
 

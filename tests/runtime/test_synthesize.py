@@ -22,7 +22,7 @@ from mlx_preflight.models.catalog import KnownModel
 from mlx_preflight.plan.options import RunOptions
 from mlx_preflight.plan.profiles import PROFILES
 from mlx_preflight.plan.settings import ProjectSettings
-from mlx_preflight.run import verdict
+from mlx_preflight.run import scope
 from mlx_preflight.run.context import choose
 from mlx_preflight.runtime import synthesize, workers
 
@@ -147,7 +147,7 @@ def test_it_is_evidence_of_its_own_tier() -> None:
     """A custom name keeps the tier, and the verdict says that answers mean nothing."""
     chosen = choose(ProjectSettings(), model=f"synthetic:{SMALLEST}")
     assert (chosen.evidence, chosen.parameters) == (Evidence.SYNTHETIC, None)
-    judged = verdict._holds_for(PROFILE, PROFILE.parameters)
+    judged = scope.of_model(PROFILE, PROFILE.parameters)
     assert "random 4-bit weights of the shapes of Qwen2.5-Coder-7B-Instruct" in judged
     assert "nothing about any answer" in judged
 

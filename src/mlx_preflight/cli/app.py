@@ -25,20 +25,7 @@ from mlx_preflight.cli import (
     watch,
 )
 from mlx_preflight.core.errors import InterruptedCommandError
-
-PANELS = {
-    "Qualify": (
-        *("qualify", "data", "rehearse", "watch", "finish"),
-        *("doctor", "list", "check", "summary", "report", "sign-off"),
-        *("download", "synthesize", "load", "generate", "document"),
-    ),
-    "Memory": ("estimate", "fit", "measure", "calibrate", "calibration"),
-    "Frameworks": ("comparison", "evaluation", "export"),
-    "Gates": ("init", "baseline", "selftest", "merge"),
-    "Runs": ("runs", "history"),
-    "Serve": ("mcp", "advisories"),
-}
-"""Heading in `--help` → its commands, each in the order in which a newcomer needs them."""
+from mlx_preflight.plan.commands import PANELS
 
 
 class PanelGroup(TyperGroup):

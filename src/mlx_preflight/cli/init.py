@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mlx_preflight.cli.options import JsonOption, print_json
+from mlx_preflight.cli.options import JsonOption, note, print_json
 from mlx_preflight.core.errors import ExitCode
 
 
@@ -34,6 +34,10 @@ def init(
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Record the existing findings.")
     ] = True,
+    tests_minutes: Annotated[
+        int,
+        typer.Option("--tests-minutes", min=1, help="Go on without a baseline of tests then."),
+    ] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """Write a noxfile, the settings table, a workflow and baselines into a repository.
@@ -67,7 +71,7 @@ def init(
             left.append(change.path)
     recorded: dict[str, str] = {}
     if baselines and not dry_run and not left:
-        recorded = record_baselines(root, lambda line: print(line, file=sys.stderr, flush=True))
+        recorded = record_baselines(root, note, tests_minutes)
         for kind, text in recorded.items():
             say(f"baseline of {kind}: {text}")
     if as_json:

@@ -6,6 +6,7 @@ Reports are imported by the command that needs them, so `--help` is quick.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from mlx_preflight.cli.options import (
     print_json,
     run_check,
 )
-from mlx_preflight.core.errors import PreflightError, ResultError, UsageError
+from mlx_preflight.core.errors import ExitCode, PreflightError, ResultError, UsageError
 from mlx_preflight.core.toml_table import suggest
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import profiles, register, settings
@@ -137,8 +138,14 @@ def report(
         typer.Option("--format", help="terminal, markdown, html, summary, junit, sarif or json."),
     ] = "terminal",
     as_json: JsonOption = False,
+    stale_ok: Annotated[
+        bool, typer.Option("--stale-ok", help="Accept a report of another tree than this one.")
+    ] = False,
 ) -> None:
-    """Show the last report again; the exit code is its verdict's."""
+    """Show the last report again; the exit code is its verdict's.
+
+    Where the project's tree is no longer the one that was judged, it says so and exits with 3.
+    """
     from mlx_preflight.report import document as documents
 
     forms = ("terminal", "json", *_RENDERERS)
@@ -163,7 +170,22 @@ def report(
     else:
         renderer = importlib.import_module(f"mlx_preflight.report.{_RENDERERS[form]}")
         typer.echo(renderer.render(data), nl=False)
+    if (outdated := _outdated(data, state)) and not stale_ok:
+        typer.echo(f"{outdated}; run `nox -s {data['group']}` again, or add --stale-ok", err=True)
+        raise typer.Exit(int(data["exit_code"]) or int(ExitCode.NOT_JUDGED))
     raise typer.Exit(int(data["exit_code"]))
+
+
+def _outdated(data: dict[str, Any], state: Path) -> str:
+    """Return why a report may not be about what is here now, or an empty text."""
+    from mlx_preflight.run import tree
+
+    if not os.access(state, os.W_OK):
+        return f"{state} cannot be written, so a later run may have left no report"
+    # A training run, or a model, is judged wherever the folder's commit stands.
+    judging = {item.id for item in register.SESSIONS if register.needs_project(item)}
+    trees = [item.get("git", {}) for name, item in data["sessions"].items() if name in judging]
+    return tree.difference(trees, tree.state(state.parent))
 
 
 def _hand_off(document: dict[str, Any], project: Path) -> tuple[str, ...]:

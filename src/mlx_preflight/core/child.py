@@ -72,6 +72,7 @@ def run_child(
     env: Mapping[str, str] | None = None,
     preexec: Callable[[], None] | None = None,
     on_start: Callable[[int], None] | None = None,
+    grace_s: float = 0.0,
 ) -> ChildRun:
     """Run a command to its end and return what it printed.
 
@@ -82,6 +83,7 @@ def run_child(
         env: Complete environment; None takes `child_environment()`.
         preexec: Called in the child before the program starts (resource limits).
         on_start: Called here with the child's process id once it runs (to watch it).
+        grace_s: Seconds that it is given to end its own children, which have groups of their own.
 
     Raises:
         ChildError: The program does not exist or ran past its time. A non-zero exit
@@ -114,14 +116,17 @@ def run_child(
             on_start(process.pid)
         process.wait(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        kill_group(process)  # (also ends the pipes that are read below)
+        kill_group(process, grace_s)  # (also ends the pipes that are read below)
         raise ChildTimeoutError(
             f"{Path(argv[0]).name} did not end within {timeout_s:g} s and was killed",
             hint="if it is merely slow, raise timeout-s in [tool.mlx-preflight] or --timeout-s",
             log=log_tail(out.text(), err.text()),
         ) from None
+    except BaseException:
+        kill_group(process, grace_s)
+        raise
     finally:
-        # Also on Ctrl-C, and for grandchildren that a finished child left behind.
+        # Also for grandchildren that a finished child left behind.
         kill_group(process)
         _RUNNING.discard(process)
     return ChildRun(
@@ -207,8 +212,12 @@ def offline_environment(extra: Mapping[str, str] | None = None) -> dict[str, str
     return child_environment({**OFFLINE, **(extra or {})})
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child and everything it started, and reap it."""
+def kill_group(process: subprocess.Popen[bytes], grace_s: float = 0.0) -> None:
+    """Kill a child and everything it started, and reap it; first it may end by itself."""
+    if grace_s and process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace_s)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -239,7 +248,7 @@ class _HeldSignals:
         self._received: list[tuple[int, FrameType | None]] = []
         if threading.current_thread() is not threading.main_thread():
             return  # signals reach the main thread only
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             handler = signal.getsignal(number)
             if callable(handler):
                 self._handlers[number] = handler

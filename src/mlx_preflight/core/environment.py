@@ -5,11 +5,13 @@ Nothing here may hold a secret: names and versions only, no environment variable
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,38 @@ def git(project: Path) -> dict[str, Any]:
     `{"commit": None, "dirty": None}`: unknown, never clean.
     """
     commit = _git(project, "rev-parse", "HEAD")
-    status = _git(project, "status", "--porcelain") if commit else None
+    # A project need not ignore what the runs themselves write.
+    judged = (":(top)", ":(exclude).preflight", ":(exclude).nox")
+    status = _git(project, "status", "--porcelain", "--", *judged) if commit else None
     return {"commit": commit, "dirty": None if status is None else bool(status)}
+
+
+def changes(project: Path, left_out: Iterable[str] = ()) -> str | None:
+    """Return a digest of what the work tree has beyond its commit; empty for nothing.
+
+    Untracked files count where they are Python: tests and tools run those.
+
+    Args:
+        project: Root of the project.
+        left_out: Paths below it that a run itself writes.
+
+    Returns:
+        None where git cannot say it.
+    """
+    without = [f":(exclude){name}" for name in left_out]
+    tracked = _git_bytes(project, "diff", "HEAD", "--no-ext-diff", "--binary", "--", ".", *without)
+    others = ("ls-files", "--others", "--exclude-standard", "-z", "--", "*.py", "*.pyi")
+    # (what a build writes: hatch-vcs and setuptools-scm put the version beside the sources)
+    built = [f":(exclude){name}" for name in ("build", "dist", "*version*.py")]
+    named = _git_bytes(project, *others, *without, *built)
+    if tracked is None or named is None:
+        return None
+    digest = hashlib.sha256(tracked)
+    for name in sorted(filter(None, named.split(b"\0"))):
+        path = project / os.fsdecode(name)
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(name + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest() if tracked or named else ""
 
 
 def git_user(project: Path) -> str:
@@ -58,17 +90,21 @@ def git_user(project: Path) -> str:
 
 
 def _git(project: Path, *arguments: str) -> str | None:
+    said = _git_bytes(project, *arguments)
+    return None if said is None else said.decode(errors="replace").strip()
+
+
+def _git_bytes(project: Path, *arguments: str) -> bytes | None:
     try:
         done = subprocess.run(
             ["git", "-C", str(project), *arguments],
             capture_output=True,
-            text=True,
             timeout=20,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _version(name: str) -> str | None:

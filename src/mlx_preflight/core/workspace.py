@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from mlx_preflight.core.errors import ResultError
+
 NAME = ".preflight"
 """Folder at the root of a project; git ignores it."""
 
@@ -30,6 +32,21 @@ class Workspace:
     def of(cls, project: Path) -> Self:
         """Return the workspace of a project."""
         return cls(project / NAME)
+
+    def require_own(self) -> Self:
+        """Return this, where its folders are the project's own.
+
+        Raises:
+            ResultError: One is a link: files would be written, and removed, somewhere else.
+        """
+        kept = (self.folder, self.results, self.folder / "artifacts", self.cache, self.history)
+        for path in kept:
+            if path.is_symlink():
+                raise ResultError(
+                    f"{path} is a link, and runs write and remove files there",
+                    hint="replace it by a folder, or mount the other disk there",
+                )
+        return self
 
     @property
     def scripts(self) -> Workspace:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from mlx_preflight.core.result import Outcome
+from mlx_preflight.core.result import Outcome, Status
 from mlx_preflight.criteria import evaluation_evidence, selection
 from mlx_preflight.criteria.evaluation_evidence import EvaluationEvidence, of_document
 from mlx_preflight.criteria.markdown.document import Document, Listing, Section, Table
 from mlx_preflight.criteria.markdown.prose import deduplicated, prose_problem, sentence_problem
-from mlx_preflight.criteria.markdown.results import exists, failed, passed
+from mlx_preflight.criteria.markdown.results import exists, failed, judge, passed
 from mlx_preflight.plan import register
 from mlx_preflight.plan.spec import Session
 from mlx_preflight.run.context import Context
@@ -160,19 +160,22 @@ def _cell_problem(cell: str) -> str:
     return "" if len(found) > 1 and found - SILENT else f"the cell {cell!r} says nothing"
 
 
-def _decision(document: Document) -> Outcome:
-    """Judge that a framework is selected and that a rationale follows."""
-    section = document.find(selection.DECISION)
-    chosen = [name for name in FRAMEWORKS if section and selection.stated(section, name)]
-    if section is None or len(chosen) != 1:
-        return failed(f"the decision selects {' and '.join(chosen) or 'no framework'}")
-    rationale = document.find(selection.RATIONALE)
-    if rationale is None:
-        return failed(f"{chosen[0]} is selected without a section that says why")
-    problem = prose_problem(rationale.prose, 40)
-    if problem:
-        return failed(f"'{rationale.title}': {problem}")
-    return passed(f"{chosen[0]} is selected; '{rationale.title}' says why")
+def _decision(found: EvaluationEvidence) -> Outcome:
+    """Judge that a decision is recorded and that a rationale follows."""
+
+    def judged(document: Document) -> Outcome:
+        recorded = selection.judge_record(found, document)
+        if recorded.status is not Status.PASS:
+            return recorded
+        rationale = document.find(selection.RATIONALE)
+        if rationale is None:
+            return failed(f"{recorded.reason}, without a section that says why")
+        problem = prose_problem(rationale.prose, 40)
+        if problem:
+            return failed(f"'{rationale.title}': {problem}")
+        return passed(f"{recorded.reason}; '{rationale.title}' says why")
+
+    return judge(found.document, judged)
 
 
 CHECKS: dict[str, Callable[[EvaluationEvidence], Outcome]] = {
@@ -180,7 +183,7 @@ CHECKS: dict[str, Callable[[EvaluationEvidence], Outcome]] = {
     register.AC1_2: of_document(partial(_pros_and_cons, framework=FRAMEWORKS[0])),
     register.AC1_3: of_document(partial(_pros_and_cons, framework=FRAMEWORKS[1])),
     register.AC1_4: of_document(_matrix),
-    register.AC1_5: of_document(_decision),
+    register.AC1_5: _decision,
     register.AC1_6: of_document(partial(selection.factors, topics={})),
     register.AC1_7: evaluation_evidence.judge_evidence,
 }

@@ -12,7 +12,7 @@ from mlx_preflight.core.errors import PreflightError, ResultError, or_error
 from mlx_preflight.core.result import Outcome
 from mlx_preflight.criteria.markdown.document import Document
 from mlx_preflight.criteria.markdown.results import Found, failed, judge, load_document, passed
-from mlx_preflight.documents import evaluation, training_documents
+from mlx_preflight.documents import decision, evaluation, training_documents
 from mlx_preflight.frameworks import evidence as kept
 from mlx_preflight.frameworks import parity, scoring
 from mlx_preflight.frameworks.framework import REFERENCE
@@ -32,6 +32,7 @@ class EvaluationEvidence:
         contradiction: Disagreement of report and evidence, and its remedy; both empty where
             they agree.
         today: Date to count the age from, UTC.
+        decision: The decision record that evidence and weights give, or why there is none.
     """
 
     document: Found
@@ -39,6 +40,7 @@ class EvaluationEvidence:
     weights: Selection | PreflightError
     contradiction: tuple[str, str]
     today: dt.date
+    decision: Mapping[str, str] | PreflightError
 
 
 def gather(project: Path, today: dt.date | None = None) -> EvaluationEvidence:
@@ -51,6 +53,7 @@ def gather(project: Path, today: dt.date | None = None) -> EvaluationEvidence:
         weights,
         ("", "") if isinstance(data, PreflightError) else _contradiction(project),
         today or dt.datetime.now(dt.UTC).date(),
+        or_error(lambda: decision.expected(project)),
     )
 
 

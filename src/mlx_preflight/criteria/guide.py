@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mlx_preflight.core.errors import PreflightError, or_error
 from mlx_preflight.core.result import Evidence, Outcome, Status
+from mlx_preflight.criteria import guide_commands
 from mlx_preflight.criteria.markdown import tables
 from mlx_preflight.criteria.markdown.commands import commands
 from mlx_preflight.criteria.markdown.document import Document, Section
@@ -66,20 +67,24 @@ class GuideFacts:
     Attributes:
         project: What pyproject.toml says, or why that is not known.
         dead_links: What is wrong with the guide's relative links, or why they were not followed.
+        broken: Commands of the guide that cannot work, each with its reason.
     """
 
     guide: Found
     project: ProjectRequirements | str
     dead_links: list[str] | PreflightError
+    broken: list[str]
 
 
 def gather(_session: Session, context: Context) -> GuideFacts:
     """Parse the guide and pyproject.toml, and follow the relative links."""
     found = load_document(context.project / PATH)
     dead: list[str] | PreflightError = []
+    broken: list[str] = []
     if not isinstance(found, str):
         dead = or_error(partial(link_problems, found, context.project))
-    return GuideFacts(found, tables.read(context.project), dead)
+        broken = guide_commands.problems(found, context.project)
+    return GuideFacts(found, tables.read(context.project), dead, broken)
 
 
 def complete(found: Found) -> Outcome:
@@ -126,9 +131,15 @@ def _steps(guide: Document) -> Outcome:
     return passed(f"{len(good)} steps, {len(typed)} commands", steps=len(good))
 
 
-def _commands(guide: Document) -> Outcome:
-    """Judge that at least five different commands can be copied from shell blocks."""
+def _commands(guide: Document, broken: list[str]) -> Outcome:
+    """Judge that at least five commands can be copied from shell blocks, and that each can work."""
     found = commands(guide.root)
+    if broken:
+        return failed(
+            f"{len(broken)} commands cannot work: {'; '.join(broken[:3])}",
+            "mend the commands named, or fence what is no command as text",
+            commands=len(found),
+        )
     if len(found) < MIN_COMMANDS:
         return failed(
             f"{len(found)} commands to copy, {MIN_COMMANDS} are needed",
@@ -243,7 +254,7 @@ def _of_guide(check: Callable[[Document], Outcome]) -> Callable[[GuideFacts], Ou
 CHECKS: dict[str, Callable[[GuideFacts], Outcome]] = {
     register.AC7_1: lambda facts: complete(facts.guide),
     register.AC7_2: _of_guide(_steps),
-    register.AC7_3: _of_guide(_commands),
+    register.AC7_3: lambda facts: judge(facts.guide, partial(_commands, broken=facts.broken)),
     register.AC7_4: _with_project(_dependencies),
     register.AC7_5: _of_guide(_troubleshooting),
     register.AC7_6: _of_guide(_verification),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from mlx_preflight.core.errors import PreflightError, ResultError, or_error
@@ -318,3 +319,5 @@ CHECKS: dict[str, Callable[[InferenceFacts], Outcome]] = {
     register.AC5_6: ac5_6,
     register.AC5_7: ac5_7,
 }
+
+confirm = partial(script.confirm, name=SCRIPT, check=register.AC5_2, says=("Response generated",))

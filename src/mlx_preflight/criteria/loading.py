@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mlx_preflight.core.errors import CheckpointError, PreflightError, or_error
 from mlx_preflight.core.result import Evidence, Measurement, Outcome, Status
@@ -182,3 +183,7 @@ CHECKS: dict[str, Callable[[LoadingFacts], Outcome]] = {
     register.AC4_5: ac4_5,
     register.AC4_6: lambda facts: script.documented(facts.script),
 }
+
+confirm = partial(
+    script.confirm, name=SCRIPT, check=register.AC4_2, says=("Model loaded successfully",)
+)

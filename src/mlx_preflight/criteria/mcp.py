@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,17 +10,16 @@ from typing import Any
 
 from mlx_preflight.core.child import run_child, side_by_side
 from mlx_preflight.core.child_run import ChildRun
+from mlx_preflight.core.errors import PreflightError
 from mlx_preflight.core.result import Measurement, Outcome, Status
 from mlx_preflight.criteria import clean_venv
-from mlx_preflight.gates.pytest_run import environment
+from mlx_preflight.gates import pytest_run
+from mlx_preflight.gates.pytest_run import Tests
 from mlx_preflight.plan import register
 from mlx_preflight.plan.spec import Session
 from mlx_preflight.run.context import Context
 
 TESTS = "tests/mcp"
-
-_NO_TESTS = 5
-"""pytest's exit code when it found nothing to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class ServerFacts:
     """Outcome of the probes, the tests and `pip check`; `tests` may be why they did not run."""
 
     probes: dict[str, ChildRun]
-    tests: ChildRun | str
+    tests: Tests | str
     pip_check: ChildRun
 
 
@@ -39,7 +36,7 @@ def gather(session: Session, context: Context) -> ServerFacts:
     timeout_s = context.settings.timeout_s
 
     def python(*arguments: str) -> ChildRun:
-        env = environment(context.scratch(session.id) / "coverage")
+        env = pytest_run.environment(context.scratch(session.id) / "coverage")
         return run_child(
             [str(context.python), *arguments], cwd=context.project, timeout_s=timeout_s, env=env
         )
@@ -48,36 +45,26 @@ def gather(session: Session, context: Context) -> ServerFacts:
     with side_by_side(2) as pool:
         probes = pool.map(lambda name: python("-m", "mcp_local.probe", name), names)
         found = dict(zip(names, probes, strict=True))
-    tests: ChildRun | str = f"{TESTS}: no such folder"
-    if (context.project / TESTS).is_dir():
-        select = context.settings.tests_select
-        marked = ["-m", select] if select else []
-        with tempfile.TemporaryDirectory(prefix="preflight-") as cache:
-            own = ("-o", f"cache_dir={cache}")  # (empty, as in the gates)
-            tests = python("-m", "pytest", "-q", *own, *marked, TESTS)
+    tests = _tests(session, context)
     check = python("-m", "pip", "--disable-pip-version-check", "check")
     return ServerFacts(found, tests, check)
 
 
+def _tests(session: Session, context: Context) -> Tests | str:
+    """Run the project's MCP tests, or say why they left nothing to judge."""
+    if not (context.project / TESTS).is_dir():
+        return f"{TESTS}: no such folder"
+    try:
+        return pytest_run.run(context, session.id, [TESTS])
+    except PreflightError as error:
+        return str(error)
+
+
 def int2_4(facts: ServerFacts) -> Outcome:
     """Prove that the project's MCP tests pass."""
-    ran = facts.tests
-    if isinstance(ran, str):
-        return Outcome(Status.ERROR, ran)
-    passed = re.search(r"\b(\d+) passed\b", ran.stdout)
-    count = int(passed[1]) if passed else 0
-    measured = (
-        Measurement("tests_passed", count, "count", ">= 1"),
-        Measurement("duration_s", round(ran.duration_s, 2), "s"),
-    )
-    last = (ran.stdout.strip().splitlines() or [ran.tail(1)])[-1]
-    if ran.returncode == _NO_TESTS or (ran.returncode == 0 and not count):
-        return Outcome(Status.ERROR, f"no test passed: {last}", measurements=measured)
-    if ran.returncode != 0:
-        named = re.findall(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)[:5]
-        reason = f"pytest exited {ran.returncode}: {last} {' '.join(named)}"
-        return Outcome(Status.FAIL, reason, measurements=measured)
-    return Outcome(Status.PASS, last, measurements=measured)
+    if isinstance(facts.tests, str):
+        return Outcome(Status.ERROR, facts.tests)
+    return pytest_run.judge_run(facts.tests)
 
 
 def _probed(facts: ServerFacts, *, name: str, right: Callable[[Any], bool], words: str) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlx_preflight.core.errors import PreflightError
@@ -235,3 +236,7 @@ CHECKS: dict[str, Callable[[PeakFacts], Outcome]] = {
     register.AC6_7: ac6_7,
     register.AC6_8: lambda facts: generated_docs.judge(facts.document, facts.subject.fingerprint),
 }
+
+confirm = partial(
+    script.confirm, name="memory_profile.py", check=register.AC6_2, says=("Inference memory",)
+)

@@ -1,14 +1,23 @@
-"""Scripts of the plan: each exists, is Python with code in it, and is documented."""
+"""Scripts of the plan: each exists, is Python with code in it, is documented, and runs."""
 
 from __future__ import annotations
 
 import ast
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_preflight.core.result import Evidence, Outcome, Status
+from mlx_preflight.core.child import child_environment, run_child
+from mlx_preflight.core.json_file import write_json
+from mlx_preflight.core.result import Evidence, Outcome, SessionResult, Status
+from mlx_preflight.core.workspace import Workspace
+from mlx_preflight.run.context import Context
 
 FOLDER, DOCUMENTS = "scripts/training", "docs/training"
+
+MEASURED = "PREFLIGHT_MEASURED"
+"""Names the file with what the session measured: a script on `command.main` measures no twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +78,44 @@ def documented(script: Script) -> Outcome:
         return Outcome(Status.PASS, f"{DOCUMENTS}/{script.document} names it", Evidence.STATIC)
     reason = f"no document in {DOCUMENTS}/ names {script.name.removesuffix('.py')}"
     return Outcome(Status.FAIL, reason, Evidence.STATIC)
+
+
+def confirm(
+    context: Context, finished: SessionResult, *, name: str, check: str, says: Sequence[str]
+) -> dict[str, Outcome]:
+    """Run the plan's script and believe what it says at its end: its exit code and its lines.
+
+    Args:
+        context: The run.
+        finished: What the session measured; the script is handed it.
+        name: The script.
+        check: Id of the check that the script runs without errors.
+        says: What it must print, as the plan's own greps.
+
+    Returns:
+        The check's outcome where the script contradicts it, else nothing.
+    """
+    (mine,) = (item for item in finished.checks if item.id == check)
+    by_hand = context.state == Workspace.of(context.project).scripts.folder
+    if mine.status is not Status.PASS or by_hand or _problem(context.project / FOLDER / name):
+        return {}
+    with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
+        measured = Path(folder, "measured.json")
+        write_json(measured, finished.to_json())
+        done = run_child(
+            [str(context.python), f"{FOLDER}/{name}"],
+            cwd=context.project,
+            timeout_s=context.settings.timeout_s,
+            env=child_environment({MEASURED: str(measured)}),
+        )
+    # Where another check failed, the script says so as well.
+    codes = {status.exit_code for status in Status} if finished.status is not Status.PASS else {0}
+    silent = [text for text in says if text not in done.stdout]
+    if done.returncode in codes and not silent:
+        return {}
+    ended = done.exit_reason() if done.returncode not in codes else f"it never said {silent[0]!r}"
+    last = done.tail(1)
+    reason = f"{FOLDER}/{name} does not do what it is for: {ended}{f': {last}' if last else ''}"
+    return {
+        check: Outcome(Status.FAIL, reason, remedy=f"run `python3 {FOLDER}/{name}` and mend it")
+    }

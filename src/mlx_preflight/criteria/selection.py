@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from mlx_preflight.core.result import Outcome
+from mlx_preflight.core.errors import PreflightError
+from mlx_preflight.core.result import Outcome, Status
 from mlx_preflight.criteria import evaluation_evidence
-from mlx_preflight.criteria.evaluation_evidence import EvaluationEvidence, of_document
+from mlx_preflight.criteria.evaluation_evidence import RENDER, EvaluationEvidence, of_document
 from mlx_preflight.criteria.markdown.document import Document, Section
 from mlx_preflight.criteria.markdown.prose import (
     deduplicated,
@@ -17,19 +18,12 @@ from mlx_preflight.criteria.markdown.prose import (
     sentence_problem,
 )
 from mlx_preflight.criteria.markdown.results import failed, judge, passed
-from mlx_preflight.frameworks import framework
+from mlx_preflight.documents import decision
 from mlx_preflight.plan import register
 from mlx_preflight.plan.spec import Session
 from mlx_preflight.run.context import Context
 
-SELECTED, FALLBACK = "MLX-LM", "axolotl"
-RIVALS = tuple(
-    text
-    for name in framework.names()
-    if name != framework.REFERENCE
-    for text in (name, framework.find(name).FRAMEWORK.title)
-)
-"""Frameworks of the comparison that the same decision must not select as well."""
+SELECTED, FALLBACK = "MLX-LM", decision.RUNNER_UP
 MIN_FACTORS, FACTOR_WORDS = 3, 8
 MIN_STEPS = 2
 
@@ -48,16 +42,6 @@ TRADE_OFFS = {
 }
 """The three trade-offs that the plan names; each needs an item of its own."""
 
-_CHOICE = "(?:selected|chosen|recommended|adopted)"
-_STATEMENT = (
-    rf"\b{{name}}\b(?:\s+v?[\d.]+)?\s+(?:is|was|has been)\s+(?:therefore\s+|hereby\s+)?{_CHOICE}\b"
-    r"|\bwe\s+(?:select|choose|chose|recommend|adopt)(?:ed)?\s+{name}\b"
-)
-_HEDGE = (
-    r"\b(?:not|never|if|unless|whether|would|could|might|should|rejected|cannot|nobody|no one"
-    r"|false|wrong|untrue|unlikely|claims?)\b|n['\u2019]t\b|\?"
-)
-
 
 def gather(_session: Session, context: Context) -> EvaluationEvidence:
     """Parse the evaluation report and read the evidence."""
@@ -68,22 +52,42 @@ def ac2_5(found: EvaluationEvidence) -> Outcome:
     """Compare the selection with what the measured scores and the weights give."""
 
     def computed(document: Document) -> Outcome:
-        section = document.find(DECISION)
-        names = [name for name in (SELECTED, FALLBACK) if section and stated(section, name)]
-        return evaluation_evidence.judge_selection(found, names[0] if len(names) == 1 else "")
+        records = _records(document)
+        stated = records[0].get(decision.SELECTED, "") if len(records) == 1 else ""
+        return evaluation_evidence.judge_selection(found, stated)
 
     return judge(found.document, computed)
 
 
-def stated(section: Section, name: str) -> str:
-    """Return the sentence of a section that selects a framework, or nothing."""
-    pattern = _STATEMENT.replace("{name}", re.escape(name))
-    for sentence in re.split(r"(?<=[.;!?])\s+|\n", section.prose):
-        if re.search(pattern, sentence, re.IGNORECASE) and not re.search(
-            _HEDGE, sentence, re.IGNORECASE
-        ):
-            return sentence
-    return ""
+def judge_record(found: EvaluationEvidence, document: Document) -> Outcome:
+    """Judge that the document holds one decision record, the one that the evidence gives."""
+    records = _records(document)
+    if len(records) != 1:
+        return failed(f"{len(records)} decision records, exactly one is needed", RENDER)
+    if isinstance(found.decision, PreflightError):
+        raise found.decision
+    for key, wanted in found.decision.items():
+        stated = records[0].get(key, "nothing")
+        if stated != wanted:
+            return failed(f"the decision record says {key} {stated!r}, not {wanted!r}", RENDER)
+    if more := set(records[0]) - set(found.decision):
+        return failed(f"the decision record also says {', '.join(sorted(more))}", RENDER)
+    return passed(f"{records[0][decision.SELECTED]} is selected, {records[0][decision.STATUS]}")
+
+
+def _records(document: Document) -> list[dict[str, str]]:
+    """Return every table that is a decision record; a row twice makes it none of ours."""
+    found = []
+    for section in document.root.walk():
+        for table in section.tables:
+            rows = [
+                (row[0].strip().lower(), " ".join(row[1:]).strip("` ")) for row in table.rows if row
+            ]
+            keys = [key for key, _ in rows]
+            if {decision.SELECTED, decision.STATUS} <= set(keys):
+                twice = {key: "twice" for key in keys if keys.count(key) > 1}
+                found.append(dict(rows) | twice)
+    return found
 
 
 def factors(document: Document, topics: dict[str, str]) -> Outcome:
@@ -104,21 +108,23 @@ def factors(document: Document, topics: dict[str, str]) -> Outcome:
     return passed(f"'{section.title}' has {len(good)} decision factors", factors=len(good))
 
 
-def _statement(document: Document) -> Outcome:
-    """Judge that the decision states, without an if or a rival, that MLX-LM is selected."""
-    section = document.find(DECISION)
-    if section is None:
-        return failed("no section states the decision")
-    sentence = stated(section, SELECTED)
-    if not sentence:
-        return failed(f"'{section.title}' does not say that {SELECTED} is selected")
-    rival = next(filter(None, (stated(section, name) for name in RIVALS)), "")
-    if rival:
-        return failed(f"'{section.title}' contradicts itself: {rival!r}")
-    problem = sentence_problem(sentence, FACTOR_WORDS)
-    if problem:
-        return failed(f"{sentence!r}: {problem}")
-    return passed(f"'{section.title}': {sentence}")
+def _statement(found: EvaluationEvidence) -> Outcome:
+    """Judge that MLX-LM is selected: by the record, with words around it for the reader."""
+
+    def judged(document: Document) -> Outcome:
+        recorded = judge_record(found, document)
+        if recorded.status is not Status.PASS:
+            return recorded
+        section = document.find(DECISION)
+        if section is None:
+            return failed("no section is about the decision")
+        if problem := prose_problem(section.prose, FACTOR_WORDS):
+            return failed(f"'{section.title}': {problem}")
+        if _records(document)[0][decision.SELECTED] != SELECTED:
+            return failed(f"the decision record selects another one than {SELECTED}")
+        return passed(f"'{section.title}': {recorded.reason}")
+
+    return judge(found.document, judged)
 
 
 def _trade_offs(document: Document) -> Outcome:
@@ -172,7 +178,7 @@ def _substantive(section: Section, least: int, *, ordered: bool = False) -> list
 
 
 CHECKS: dict[str, Callable[[EvaluationEvidence], Outcome]] = {
-    register.AC2_1: of_document(_statement),
+    register.AC2_1: _statement,
     register.AC2_2: of_document(partial(factors, topics=FACTORS)),
     register.AC2_3: of_document(_trade_offs),
     register.AC2_4: of_document(_fallback),

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlx_preflight.core.errors import ResultError
 from mlx_preflight.core.json_file import read_json, write_text
-from mlx_preflight.documents import evaluation_figures
+from mlx_preflight.documents import decision, evaluation_figures
 from mlx_preflight.documents.training_documents import FOLDER, first_difference
 from mlx_preflight.frameworks import evidence
 from mlx_preflight.plan.settings import load_settings
@@ -73,6 +73,7 @@ def _render(project: Path, data: Mapping[str, Mapping[str, Any]]) -> dict[Path, 
     weights = load_settings(project).selection.weights
     try:
         values = evaluation_figures.values(data, weights)
+        values["decision"] = decision.table(decision.of(project, data))
         plots = evaluation_figures.plots(data)
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise ResultError(f"the evidence is incomplete: {error!r}", hint=evidence.REFRESH) from None

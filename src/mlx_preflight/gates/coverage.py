@@ -18,6 +18,10 @@ from mlx_preflight.plan import register
 from mlx_preflight.plan.spec import Session
 from mlx_preflight.run.context import Context
 
+_UNSEEN = (
+    'set patch = ["subprocess"] in [tool.coverage.run], or test the sources, not a copy of them'
+)
+
 _NO_SOURCE = (
     *("noxfile.py", "setup.py", "conftest.py", "test_*.py", "*_test.py"),
     *("tests/*", "test/*", "docs/*"),
@@ -119,6 +123,10 @@ def gate6(facts: CoverageRun) -> Outcome:
     )
     lines = f"{statements - missing} of {statements} lines in {len(facts.files)} files"
     reason = f"{format_percent(share)} ({lines}) are covered; {facts.origin}"
+    if missing == statements:
+        # A share of nothing is no share: nobody looked where the code ran.
+        reason = f"no line was seen to run: in no test's own process, or of a copy; {reason}"
+        return Outcome(Status.ERROR, reason, measurements=measured, remedy=_UNSEEN)
     if share < facts.limit:
         lacks = {name: item["summary"]["missing_lines"] for name, item in facts.files.items()}
         least = sorted((name for name in lacks if lacks[name]), key=lambda name: -lacks[name])[:5]

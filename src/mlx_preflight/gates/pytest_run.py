@@ -1,24 +1,23 @@
-"""One run of a project's tests under coverage, and the JUnit file that it leaves.
+"""One run of a project's tests under coverage, and what it leaves.
 
 Gates 4 and 5 judge the outcomes, gate 6 the coverage of the very same runs.
 """
 
 from __future__ import annotations
 
-import re
-import tempfile
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
 from mlx_preflight.core.child import child_environment
 from mlx_preflight.core.errors import ResultError
+from mlx_preflight.core.heartbeat import heartbeat
 from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.core.result import Measurement, Outcome, Status
-from mlx_preflight.core.text import join_findings, redact
+from mlx_preflight.core.text import join_findings
 from mlx_preflight.core.workspace import Workspace
-from mlx_preflight.gates import tool
+from mlx_preflight.gates import recorded_run, stale_caches, tool
 from mlx_preflight.gates.baselines import outcomes
 from mlx_preflight.gates.baselines.outcomes import RecordedTests
 from mlx_preflight.plan.register import GATE4_UNIT, GATE5_INTEGRATION
@@ -29,13 +28,8 @@ UNIT, ACCEPTANCE = GATE4_UNIT, GATE5_INTEGRATION
 DATA = "coverage"
 """Base name of every data file: `coverage combine` only takes files that share it."""
 
-MAX_JUNIT_BYTES = 64_000_000
-
 _NO_REASON = ("(no message)", "(unconditional skip)")
 """Ends of a skipped test's text where its author gave no reason (pytest 8 and 9)."""
-
-_COLLECTION = "collection failure"
-"""What pytest writes as the message of every module that it could not import."""
 
 _FAILED, _STOPPED = 1, 2
 _MEANING = {
@@ -47,6 +41,11 @@ _MEANING = {
 }
 """pytest's exit codes besides 0."""
 
+_BEAT_S = 30.0
+"""Seconds between two notes on how far the tests are."""
+
+_UNPROVED = "take out what ends or replaces the run: pytest.exit, os._exit, a hook of a conftest"
+
 
 @dataclass(frozen=True, slots=True)
 class Tests:
@@ -55,9 +54,9 @@ class Tests:
     Attributes:
         failed: Test ids with their messages; errors in fixtures and collection count.
         skipped: Test ids with the reason of the skip.
-        deselected: How many the project's `tests-select` left out.
-        select: That expression.
-        data: Folder with the coverage data of this run.
+        deselected: How many `tests-select`, or an option of the project's own, left out.
+        select: The setting `tests-select`.
+        doubt: Why the run proves nothing; empty where all tests ran.
         minimum: How many tests must have passed.
         skips_max: How many may be skipped where no baseline is recorded.
         outcomes: Test name → passed, failed or skipped.
@@ -70,11 +69,11 @@ class Tests:
     skipped: tuple[str, ...]
     deselected: int
     select: str
-    data: Path
+    doubt: str
     minimum: int
     skips_max: int
     outcomes: Mapping[str, str]
-    recorded: RecordedTests | None
+    recorded: RecordedTests | None = None
 
 
 def measure(context: Context, name: str) -> Tests:
@@ -90,42 +89,76 @@ def measure(context: Context, name: str) -> Tests:
     folder = context.scratch(name)
     for old in folder.glob(f"{DATA}*"):
         old.unlink()
-    stamp, junit = folder / "stamp.json", folder / "junit.xml"
+    stamp, data = folder / "stamp.json", folder / DATA
     stamp.unlink(missing_ok=True)
-    junit.unlink(missing_ok=True)
-    source = (context.project / context.settings.source).resolve()
-    data = folder / DATA
+    source = str((context.project / context.settings.source).resolve())
     acceptance = context.settings.acceptance
     chosen = [acceptance] if name == ACCEPTANCE else [f"--ignore={acceptance}"]
-    arguments = ["run", "--parallel-mode", f"--data-file={data}", f"--source={source}"]
-    pytest = ["-m", "pytest", "-q", f"--junitxml={junit}", *chosen]
-    select = context.settings.tests_select
-    if select:
-        pytest += ["-m", select]
     if context.environment.version("pytest-cov"):
         # A project's own --cov would measure instead of us, and leave us no data.
-        pytest.append("--no-cov")
-    env, python = environment(data), context.python
-    with tempfile.TemporaryDirectory(prefix="preflight-") as cache:
-        # Of its own, and empty: with the last run's, `--lf` would leave tests out.
-        own = ("-o", f"cache_dir={cache}")
-        ran = tool.run(context, "coverage", *arguments, *pytest, *own, env=env, python=python)
-    cases = _cases(junit, ran)
-    files = sorted(path.name for path in folder.glob(f"{DATA}*"))
-    write_json(stamp, {"run_id": context.run_id, "exit_code": ran.done.returncode, "data": files})
+        chosen.append("--no-cov")
+    coverage = ["coverage", "run", "--parallel-mode", f"--data-file={data}", f"--source={source}"]
+    tests = run(context, name, chosen, before=coverage, source=source)
+    done = sorted(path.name for path in folder.glob(f"{DATA}*"))
+    code = tests.ran.done.returncode
+    write_json(stamp, {"run_id": context.run_id, "exit_code": code, "data": done})
+    minimum = context.settings.tests_min if name == UNIT else 1
+    return dataclasses.replace(
+        tests,
+        minimum=minimum,
+        skips_max=context.settings.tests_skipped_max,
+        recorded=outcomes.read(context.project, context.settings.baselines, name),
+    )
+
+
+def run(
+    context: Context,
+    name: str,
+    chosen: Sequence[str],
+    *,
+    before: Sequence[str] = (),
+    source: str = "",
+) -> Tests:
+    """Run tests of a project as everywhere in the plan, and read what they left.
+
+    Args:
+        context: The run.
+        name: Folder of the artifacts.
+        chosen: Which tests, and further options of pytest.
+        before: Module and arguments of what runs pytest; nothing runs it alone.
+        source: Folder whose lines are covered.
+
+    Raises:
+        ResultError: pytest left no readable JUnit file.
+    """
+    folder, select = context.scratch(name), context.settings.tests_select
+    env = environment(folder / DATA)
+    stale_caches.forget_bytecode(context.project, env.get("PYTHONPYCACHEPREFIX", ""))
+    module, *arguments = [*before, "-m", "pytest"] if before else ["pytest"]
+    with recorded_run.files(folder, context.project, source) as files:
+        own = ["-q", *files.arguments, *chosen, *(["-m", select] if select else [])]
+        env |= files.variables
+        with heartbeat(_BEAT_S, lambda: _note(context, name, files.record)):
+            ran = tool.run(context, module, *arguments, *own, env=env, python=context.python)
+        cases, record = files.cases(ran.done), files.read_record()
+    failed = _named(cases, outcomes.FAILED)
     return Tests(
         ran=ran,
         passed=sum(case.outcome == outcomes.PASSED for case in cases),
-        failed=_named(cases, outcomes.FAILED),
+        failed=failed,
         skipped=_named(cases, outcomes.SKIPPED),
-        deselected=_deselected(ran) if select else 0,
+        deselected=record.deselected,
         select=select,
-        data=folder,
-        minimum=context.settings.tests_min if name == UNIT else 1,
-        skips_max=context.settings.tests_skipped_max,
+        doubt=record.doubt(failed),
+        minimum=1,
+        skips_max=len(cases),
         outcomes={case.name: case.outcome for case in cases},
-        recorded=outcomes.read(context.project, context.settings.baselines, name),
     )
+
+
+def _note(context: Context, name: str, record: Path) -> None:
+    if said := recorded_run.progress(record):
+        context.note(f"{name}: {said}")
 
 
 def recorded_exit_code(context: Context, name: str) -> int | None:
@@ -141,44 +174,58 @@ def recorded_exit_code(context: Context, name: str) -> int | None:
 
 
 def judge(tests: Tests) -> Outcome:
-    """Return the outcome of a test gate: enough passed, none failed."""
-    code, recorded = tests.ran.done.returncode, tests.recorded
+    """Return the outcome of a test gate: every test ran, enough passed, none failed."""
+    outcome = judge_run(tests)
+    if outcome.status is Status.PASS and (lacks := _lacks(tests)):
+        reason = f"{outcome.reason}; {join_findings(lacks)}"
+        return dataclasses.replace(outcome, status=Status.FAIL, reason=reason)
+    return outcome
+
+
+def judge_run(tests: Tests) -> Outcome:
+    """Return the outcome of a run alone: every collected test reported, and none failed."""
+    code = tests.ran.done.returncode
     total = tests.passed + len(tests.failed) + len(tests.skipped)
-    measured_values = tests.ran.measurements(
-        Measurement(
-            "tests_passed", tests.passed, "count", None if recorded else f">= {tests.minimum}"
-        ),
-        Measurement("tests_failed", len(tests.failed), "count", "<= 0"),
-        Measurement(
-            "tests_skipped",
-            len(tests.skipped),
-            "count",
-            None if recorded else f"<= {tests.skips_max}",
-        ),
-        *([Measurement("tests_recorded", len(recorded.outcomes), "count")] if recorded else []),
-        *([Measurement("tests_deselected", tests.deselected, "count")] if tests.select else []),
-    )
+    measured = _measured(tests)
     named = join_findings([*tests.failed])
     if code not in (0, _FAILED, *([_STOPPED] if tests.failed else [])):
         meaning = _MEANING.get(code, "it crashed")
-        reason = f"pytest exited {code}, {meaning}: {named or _pytest_failure(tests.ran)}"
-        return Outcome(Status.ERROR, reason, measurements=measured_values)
+        reason = f"pytest exited {code}, {meaning}: "
+        reason += named or recorded_run.last_lines(tests.ran.done)
+        return Outcome(Status.ERROR, reason, measurements=measured)
     if tests.failed:
-        cut = "; the rest did not run" if code == _STOPPED else ""
+        cut = "; the rest did not run" if code == _STOPPED or tests.doubt else ""
         reason = f"{len(tests.failed)} of {total} tests failed{cut}: {named}"
-        return Outcome(Status.FAIL, reason, measurements=measured_values)
+        return Outcome(Status.FAIL, reason, measurements=measured)
+    if tests.doubt:
+        return Outcome(Status.ERROR, tests.doubt, measurements=measured, remedy=_UNPROVED)
     if code != 0:
         return tests.ran.error(f"pytest did not pass: {_MEANING[_FAILED]}")
+    reason = _passed(tests)
+    status = Status.PASS if tests.passed else Status.ERROR
+    return Outcome(status, reason, measurements=measured)
+
+
+def _passed(tests: Tests) -> str:
     skipped = f", {len(tests.skipped)} skipped: {join_findings([*tests.skipped])}"
     reason = f"{tests.passed} passed{skipped if tests.skipped else ', none skipped'}"
     if tests.deselected:
-        reason += f"; {tests.deselected} did not run: tests-select = {tests.select!r}"
-    if tests.passed == 0:
-        return Outcome(Status.ERROR, f"no test passed: {reason}", measurements=measured_values)
-    if lacks := _lacks(tests):
-        reason = f"{reason}; {join_findings(lacks)}"
-        return Outcome(Status.FAIL, reason, measurements=measured_values)
-    return Outcome(Status.PASS, reason, measurements=measured_values)
+        by = f"tests-select = {tests.select!r}" if tests.select else "the project's own options"
+        reason += f"; {tests.deselected} did not run: {by}"
+    return reason if tests.passed else f"no test passed: {reason}"
+
+
+def _measured(tests: Tests) -> tuple[Measurement, ...]:
+    recorded, counts = tests.recorded, tests.select or tests.deselected
+    fewest = None if recorded else f">= {tests.minimum}"
+    most = None if recorded else f"<= {tests.skips_max}"
+    return tests.ran.measurements(
+        Measurement("tests_passed", tests.passed, "count", fewest),
+        Measurement("tests_failed", len(tests.failed), "count", "<= 0"),
+        Measurement("tests_skipped", len(tests.skipped), "count", most),
+        *([Measurement("tests_recorded", len(recorded.outcomes), "count")] if recorded else []),
+        *([Measurement("tests_deselected", tests.deselected, "count")] if counts else []),
+    )
 
 
 def _lacks(tests: Tests) -> list[str]:
@@ -207,71 +254,5 @@ def environment(data: Path) -> dict[str, str]:
     return {**clean, "COVERAGE_FILE": str(data)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One test of a JUnit file; the message is a failure's or a skip's first line."""
-
-    name: str
-    outcome: str
-    message: str
-
-
-def _cases(path: Path, ran: tool.ToolRun) -> list[_Case]:
-    """Return the tests of a JUnit file that pytest could have written.
-
-    Raises:
-        ResultError: It is missing, too large, or no JUnit file.
-    """
-    try:
-        if path.stat().st_size > MAX_JUNIT_BYTES:
-            raise ResultError(f"{path}: over {MAX_JUNIT_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
-        if "<!DOCTYPE" in text:
-            raise ResultError(f"{path}: has a DOCTYPE, which pytest never writes")
-        # Without a DOCTYPE there are no entities to expand, so the plain parser is safe.
-        return [_case(case) for case in ET.fromstring(text).iter("testcase")]  # noqa: S314  (above)
-    except (OSError, ValueError, ET.ParseError) as error:
-        reason = f"pytest exited {ran.done.returncode} and left no readable JUnit file"
-        raise ResultError(f"{reason}: {_pytest_failure(ran)}") from error
-
-
-def _case(case: ET.Element) -> _Case:
-    name = f"{case.get('classname', '')}::{case.get('name', '')}".removeprefix("::")
-    for tag, outcome in (
-        ("failure", outcomes.FAILED),
-        ("error", outcomes.FAILED),
-        ("skipped", outcomes.SKIPPED),
-    ):
-        if (found := case.find(tag)) is not None:
-            message = found.get("message")
-            if message == _COLLECTION:
-                # pytest keeps the cause in the text only, behind "E".
-                cause = re.search(r"^E\s+(.+)$", found.text or "", re.MULTILINE)
-                message = cause[1] if cause else message
-            return _Case(name, outcome, _first(message))
-    return _Case(name, outcomes.PASSED, "")
-
-
-def _named(cases: Sequence[_Case], outcome: str) -> tuple[str, ...]:
+def _named(cases: Sequence[recorded_run.Case], outcome: str) -> tuple[str, ...]:
     return tuple(f"{case.name} ({case.message})" for case in cases if case.outcome == outcome)
-
-
-def _deselected(ran: tool.ToolRun) -> int:
-    """Return how many tests pytest's closing line says were left out."""
-    found: list[str] = re.findall(r"\b(\d+) deselected\b", ran.done.stdout)
-    return int(found[-1]) if found else 0
-
-
-def _pytest_failure(ran: tool.ToolRun) -> str:
-    """Return why pytest died, or its last lines without coverage's remarks on them."""
-    lines = [
-        line
-        for line in f"{ran.done.stdout}\n{ran.done.stderr}".splitlines()
-        if line.strip() and "CoverageWarning" not in line and "self._warn(" not in line
-    ]
-    return ran.done.signal_reason() or redact("\n".join(lines[-5:])) or "it printed nothing"
-
-
-def _first(message: str | None) -> str:
-    lines: Sequence[str] = (message or "no message").strip().splitlines()
-    return lines[0][:120] if lines else "no message"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from mlx_preflight.core.diagnostic import Diagnostic
 from mlx_preflight.core.result import Outcome, Status
 from mlx_preflight.core.text import redact
-from mlx_preflight.gates import tool
+from mlx_preflight.gates import stale_caches, tool
 from mlx_preflight.gates.baselines import ratchet, suppressions
 from mlx_preflight.gates.baselines.ratchet import Ratchet
 from mlx_preflight.plan import register
@@ -65,9 +66,13 @@ def gather(session: Session, context: Context) -> MypyRun:
         *("--cache-dir", str(cache), "--no-sqlite-cache"),
         *("--show-traceback", "--no-color-output"),
     )
-    ran = tool.run(context, "mypy", *common, "--output", "json", ".", python=python)
-    # Not `--linecount-report`, which names every file but makes mypy ignore its cache.
-    counted = tool.run(context, "mypy", *common, "--error-summary", ".", python=python)
+    started = time.time()
+    try:
+        ran = tool.run(context, "mypy", *common, "--output", "json", ".", python=python)
+        # Not `--linecount-report`, which names every file but makes mypy ignore its cache.
+        counted = tool.run(context, "mypy", *common, "--error-summary", ".", python=python)
+    finally:
+        stale_caches.forget_types(cache, context.project, started)
     files = suppressions.python_files(context.project)
     silenced = suppressions.count(suppressions.TYPES, context.project, files)
     try:

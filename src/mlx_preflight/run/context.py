@@ -118,7 +118,9 @@ class Context:
 
     def scratch(self, session_id: str) -> Path:
         """Return a session's own folder for what it produces, created if need be."""
-        folder = Workspace(self.state).artifacts(session_id)
+        folder = Workspace(self.state).require_own().artifacts(session_id)
+        if folder.is_symlink():
+            raise ResultError(f"{folder} is a link", hint="replace it by a folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

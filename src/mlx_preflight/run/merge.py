@@ -20,7 +20,7 @@ from mlx_preflight.core.result import SessionResult, read_result
 from mlx_preflight.core.text import one_line
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import register, spec
-from mlx_preflight.run import summary
+from mlx_preflight.run import summary, tree
 from mlx_preflight.run.summary import JudgedRun
 
 MAX_FILES = 2_000
@@ -69,7 +69,7 @@ def merge(folders: Sequence[Path], planned: str, run_id: str, project: Path) -> 
         ResultError: The planned list cannot be used.
     """
     # Also when this ends with an error: an older report must not pass for this run's.
-    summary.remove_reports(Workspace.of(project).folder)
+    summary.remove_reports(Workspace.of(project).require_own().folder)
     off = summary.disabled_sessions(project)
     training = summary.trains(project)
     group = planned_group(planned, off, training=training)
@@ -81,10 +81,16 @@ def merge(folders: Sequence[Path], planned: str, run_id: str, project: Path) -> 
         if isinstance(item, SessionResult) and item.run_id == run_id
     ]
     run = dataclasses.replace(summary.run_without_manifest(run_id, own), group=group, planned=names)
-    refused = _shortened(found.refused)
-    return JudgedRun(
-        run, found.results, summary.judge(run, found.results, off=off, refused=refused)
+    # Of the judge's own tree only the commit counts: the jobs' files lie in it.
+    judged, here = summary.judged_trees(run, found.results), tree.state(project)
+    verdict = summary.judge(
+        run,
+        found.results,
+        off=off,
+        refused=_shortened(found.refused),
+        moved_on=tree.difference(judged, here, commits_only=True),
     )
+    return JudgedRun(run, found.results, verdict)
 
 
 def planned_group(text: str, off: Iterable[str] = (), *, training: bool = False) -> str:

@@ -30,9 +30,10 @@ from mlx_preflight.core.result import (
 )
 from mlx_preflight.core.text import redact
 from mlx_preflight.core.units import format_seconds
+from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import register
 from mlx_preflight.plan.spec import Check, Session
-from mlx_preflight.run import project_environment, proof_record
+from mlx_preflight.run import project_environment, proof_record, tree
 from mlx_preflight.run.context import Context
 
 BEAT_S = 10.0
@@ -50,7 +51,11 @@ T = TypeVar("T")
 
 
 class SessionModule(Protocol):
-    """Exports of a session's module."""
+    """Exports of a session's module.
+
+    One whose plan has a script of its own may also export `confirm(context, finished)`: it runs
+    the script on what was measured, and returns check id → the outcome that replaces its own.
+    """
 
     CHECKS: Checks
 
@@ -62,13 +67,14 @@ def run_session(session: Session, context: Context) -> SessionResult:
     """Run all checks of a session, write the result file, and return the result.
 
     Raises:
-        ResultError: The result file could not be written. The result is lost with it,
-            so the caller must exit non-zero.
+        ResultError: The result file could not be written, or its folder is a link. The result
+            is lost with it, so the caller must exit non-zero.
     """
+    Workspace(context.state).require_own()
     # A session that dies must not leave an earlier result of the same run behind.
     result.remove_result(context.results, session.id)
     started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), tree.state(context.project)
 
     def beat() -> None:
         context.note(f"{session.id}: {format_seconds(time.perf_counter() - begin)}")
@@ -87,10 +93,27 @@ def run_session(session: Session, context: Context) -> SessionResult:
         profile=context.profile.name,
         model={"requested": context.model, **model},
         environment={**environment.capture(), **judged},
-        git=environment.git(context.project),
+        git=tree.after(before, context.project) if register.needs_project(session) else before,
     )
+    finished = _confirmed(session, context, finished)
     result.write_result(context.results, finished)
     return finished
+
+
+def _confirmed(session: Session, context: Context, finished: SessionResult) -> SessionResult:
+    """Return a result in which the plan's script has its say, where the session has one."""
+    module = _attempt(lambda: importlib.import_module(f"mlx_preflight.{session.module}"))
+    confirm = getattr(module, "confirm", None)
+    if confirm is None:
+        return finished
+    said = _attempt(partial(confirm, context, finished))
+    if isinstance(said, BaseException):
+        said = {check.id: _failure(said) for check in session.checks}
+    checks = tuple(
+        _recorded(session, check, said[check.id], context) if check.id in said else before
+        for check, before in zip(session.checks, finished.checks, strict=True)
+    )
+    return dataclasses.replace(finished, checks=checks)
 
 
 def _judged(session: Session, context: Context) -> tuple[dict[str, Any], Outcome | None]:

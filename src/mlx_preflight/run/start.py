@@ -16,7 +16,7 @@ from mlx_preflight.core.file_lock import ProjectLock
 from mlx_preflight.core.result import read_result, remove_result
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import profiles, register
-from mlx_preflight.run import manifest
+from mlx_preflight.run import manifest, tree
 from mlx_preflight.run.context import RUN_ID_VARIABLE
 from mlx_preflight.run.summary import remove_reports
 
@@ -52,6 +52,7 @@ def start_run(
                 started=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
                 profile=profile.name,
                 model=profile.model,
+                git=tree.state(project),
             ),
         )
         yield chosen
@@ -61,7 +62,7 @@ def start_run(
 
 def _acquire(state: Path) -> ProjectLock:
     """Lock a project: two runs at a time would replace each other's results."""
-    path = Workspace(state).lock
+    path = Workspace(state).require_own().lock
     try:
         state.mkdir(exist_ok=True)
         lock = ProjectLock.try_acquire(path)

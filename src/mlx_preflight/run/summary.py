@@ -9,12 +9,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlx_preflight.core.errors import NothingRanError, ResultError, UsageError
 from mlx_preflight.core.result import SessionResult, read_result
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import profiles, register, settings, spec
-from mlx_preflight.run import context, manifest, verdict
+from mlx_preflight.run import context, manifest, tree, verdict
 from mlx_preflight.run.manifest import Manifest
 from mlx_preflight.run.verdict import Verdict
 
@@ -52,6 +53,7 @@ def judge_last(state: Path, run_id: str, *, only: bool = False) -> JudgedRun:
         NothingRanError: There is neither a run nor a result.
         ResultError: The manifest cannot be used or is of another run.
     """
+    Workspace(state).require_own()
     remove_reports(state)
     last = manifest.read(state)
     if only and (last is None or last.run_id != run_id):
@@ -61,8 +63,10 @@ def judge_last(state: Path, run_id: str, *, only: bool = False) -> JudgedRun:
             hint="run `nox` again, one run at a time",
         )
     results = read_results(Workspace(state).results)
-    run = _run(last, results, run_id)
-    return JudgedRun(run, results, judge(run, results, off=disabled_sessions(state.parent)))
+    run, project = _run(last, results, run_id), state.parent
+    moved_on = tree.difference(judged_trees(run, results), tree.state(project))
+    judged = judge(run, results, off=disabled_sessions(project), moved_on=moved_on)
+    return JudgedRun(run, results, judged)
 
 
 def judge(
@@ -71,6 +75,7 @@ def judge(
     *,
     off: Mapping[str, str] | None = None,
     refused: Sequence[str] = (),
+    moved_on: str = "",
 ) -> Verdict:
     """Judge a run by its results; no file is read.
 
@@ -79,6 +84,7 @@ def judge(
         results: Session id → its result, or why that cannot be used; what is missing is an error.
         off: Session id → why it does not apply to the project; shown, and not required.
         refused: Why files were not taken as results, each with its name.
+        moved_on: How the project's tree differs from what was judged.
 
     Returns:
         The decision, every check, and the findings.
@@ -95,7 +101,18 @@ def judge(
         profile=_profile(expected),
         off=off,
         refused=refused,
+        moved_on=moved_on,
     )
+
+
+def judged_trees(run: Manifest, results: Results) -> list[Mapping[str, Any]]:
+    """Return the state that each session of a run recorded, of those that judge a project."""
+    judging = {item.id for item in register.SESSIONS if register.needs_project(item)}
+    return [
+        item.git
+        for item in map(results.get, judging.intersection(run.planned))
+        if isinstance(item, SessionResult) and item.run_id == run.run_id
+    ]
 
 
 def read_results(folder: Path) -> dict[str, SessionResult | ResultError]:

@@ -13,17 +13,17 @@ from typing import Literal
 
 from mlx_preflight.core.errors import ExitCode, ResultError
 from mlx_preflight.core.result import CheckResult, Evidence, SessionResult, Status
-from mlx_preflight.core.units import format_parameters
-from mlx_preflight.plan.profiles import PROFILES, Profile
+from mlx_preflight.plan.profiles import Profile
 from mlx_preflight.plan.spec import WHOLE_PLAN, Session
+from mlx_preflight.run import scope
 
 State = Literal["ready_for_integrator", "needs_adapt", "partial"]
 
 StoredResult = SessionResult | ResultError | None
 """What is on disk for one session: its result, why that cannot be read, or nothing."""
 
-MERGE = "merge"
-"""Stands for a session in the rows of refused files."""
+MERGE, TREE = "merge", "tree"
+"""Stand for a session in the rows of refused files, and of a tree that nobody judged."""
 
 ORDER = (Status.FAIL, Status.ERROR, Status.BLOCKED)
 """Order of the findings."""
@@ -57,8 +57,9 @@ class Verdict:
             PASS; `partial` when everything required of a smaller group is.
         status: Worst status of the required rows.
         rows: Every check in the plan's order; more only where a result holds unknown ones.
-        findings: Rows that are not PASS, required ones first, then by `ORDER`.
-        holds_for: The model that the verdict says something about, and what it does not.
+        findings: Rows that are not PASS, required ones first, then by `ORDER`; what the
+            project turned off is a row and no finding.
+        holds_for: Model and commit that the verdict says something about, and what it does not.
         exit_code: 0 pass, 1 fail, 3 error or blocked, 4 nothing ran.
     """
 
@@ -87,6 +88,7 @@ def judge(
     profile: Profile,
     off: Mapping[str, str] | None = None,
     refused: Sequence[str] = (),
+    moved_on: str = "",
 ) -> Verdict:
     """Return the verdict over one run.
 
@@ -98,6 +100,7 @@ def judge(
         profile: Only results for this profile and model count.
         off: Session → why it does not apply to the project; shown, and not required.
         refused: Why files of the run's jobs are no results; each is an error of the run.
+        moved_on: How the tree that is here differs from what was judged; an error of the run.
     """
     absent = off or {}
     found = [
@@ -113,7 +116,7 @@ def judge(
             else _rows(session, item, identity)
         )
     )
-    rows += tuple(_refused(refused))
+    rows += (*_refused(refused), *_moved_on(moved_on, group))
     status = Status.worst([row.check.status for row in rows if row.required])
     state: State = "needs_adapt"
     if status is Status.PASS:
@@ -124,11 +127,12 @@ def judge(
         state=state,
         status=status,
         rows=rows,
-        findings=_findings(rows),
-        holds_for=(
-            _holds_for(profile, identity.parameters)
-            if any(session.runs_model for session in planned)
-            else _training_run(results, run_id) or "this repository; no model was run"
+        findings=_findings([row for row in rows if row.session not in absent]),
+        holds_for=scope.holds_for(
+            profile,
+            found,
+            run_id,
+            identity.parameters,
         ),
         exit_code=int(status.exit_code if ran else ExitCode.NOTHING_RAN),
     )
@@ -141,6 +145,7 @@ class _RunIdentity:
     Attributes:
         fingerprint: Digest of the model's files, from the first session that knows it.
         commit: Commit of the project, likewise.
+        machine: Kind of machine and Python, likewise.
         parameters: Size of the model for the reader, or None when no session counted.
     """
 
@@ -149,6 +154,7 @@ class _RunIdentity:
     profile: Profile
     fingerprint: str = ""
     commit: str = ""
+    machine: str = ""
     parameters: int | None = None
 
     def is_of_this_run(self, found: StoredResult) -> bool:
@@ -176,12 +182,16 @@ class _RunIdentity:
                 f"the result is for profile {found.profile} with model {requested}, "
                 f"not for {self.profile.name} with {self.profile.model}"
             )
+        if "moved" in found.git:
+            old, new = _text(found.git, "commit")[:12], _text(found.git, "moved")[:12]
+            return f"the project's commit changed while the session ran: {old}, then {new}"
         for what, seen, expected in (
-            ("the model's files", _text(found.model, "fingerprint"), self.fingerprint),
-            ("the project's commit", _text(found.git, "commit"), self.commit),
+            ("the model's files", _text(found.model, "fingerprint")[:12], self.fingerprint[:12]),
+            ("the project's commit", _text(found.git, "commit")[:12], self.commit[:12]),
+            ("machine or Python", scope.machine(found), self.machine),
         ):
             if seen and expected and seen != expected:
-                return f"{what} changed during the run: {expected[:12]}, then {seen[:12]}"
+                return f"{what} changed during the run: {expected}, then {seen}"
         return ""
 
 
@@ -203,6 +213,7 @@ def _identity(
         profile,
         fingerprint=next(filter(None, (_text(item.model, "fingerprint") for item in mine)), ""),
         commit=next(filter(None, (_text(item.git, "commit") for item in mine)), ""),
+        machine=next(filter(None, map(scope.machine, mine)), ""),
         parameters=next((count for count in counts if isinstance(count, int)), None),
     )
 
@@ -223,6 +234,15 @@ def _refused(reasons: Sequence[str]) -> Iterator[Row]:
         name, title = f"{MERGE.upper()}.{number}", "a file among the results is not one"
         check = CheckResult(name, title, Status.ERROR, Evidence.STATIC, why, remedy)
         yield Row(MERGE, True, check)
+
+
+def _moved_on(difference: str, group: str) -> Iterator[Row]:
+    """Yield the row of a tree that nobody judged: a verdict of another one is none of it."""
+    if difference:
+        remedy = f"run `nox -s {group}` again; `mlx-preflight report --stale-ok` shows the old one"
+        title = "the tree that was judged is the one that is here"
+        check = CheckResult("TREE", title, Status.ERROR, Evidence.STATIC, difference, remedy)
+        yield Row(TREE, True, check)
 
 
 def _rows(session: Session, found: StoredResult, identity: _RunIdentity) -> Iterator[Row]:
@@ -269,30 +289,6 @@ def _findings(rows: Sequence[Row]) -> tuple[Row, ...]:
         for row in rows
         if row.required is required and row.check.status is status
     )
-
-
-def _holds_for(profile: Profile, parameters: int | None) -> str:
-    size = "" if parameters is None else f"{format_parameters(parameters)} parameters"
-    if profile.evidence is Evidence.EMBEDDED:
-        others = [item.title for item in PROFILES.values() if item.evidence is Evidence.TARGET]
-        return (
-            f"{profile.title} that ships in the package{f' ({size})' if size else ''}; it says "
-            f"nothing about {' or '.join([*others, 'any other model'])}"
-        )
-    if profile.evidence is Evidence.SYNTHETIC:
-        return f"{profile.title}{f' ({size})' if size else ''}; it says nothing about any answer"
-    about = ", ".join(filter(None, (profile.model if profile.model != profile.title else "", size)))
-    return f"{profile.title}{f' ({about})' if about else ''} and no other model"
-
-
-def _training_run(results: Mapping[str, SessionResult | ResultError], run_id: str) -> str:
-    """Return the training run that was judged, as its sessions name it, or an empty text."""
-    mine = (
-        item.model.get("training_run")
-        for item in results.values()
-        if isinstance(item, SessionResult) and item.run_id == run_id
-    )
-    return next((f"the training run of {text}" for text in mine if isinstance(text, str)), "")
 
 
 def _text(values: Mapping[str, object], key: str) -> str:

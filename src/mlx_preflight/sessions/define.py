@@ -19,7 +19,7 @@ from typing import NoReturn
 import nox
 from nox.command import CommandFailed
 
-from mlx_preflight.core import environment
+from mlx_preflight.core import parent_watch
 from mlx_preflight.core.errors import PreflightError
 from mlx_preflight.core.result import CheckResult, Evidence, SessionResult, Status, write_result
 from mlx_preflight.core.toml_table import suggest
@@ -29,7 +29,7 @@ from mlx_preflight.plan import profiles, register
 from mlx_preflight.plan import settings as project_table
 from mlx_preflight.plan import spec as plan
 from mlx_preflight.plan.options import RunOptions
-from mlx_preflight.run import context, start
+from mlx_preflight.run import context, start, tree
 from mlx_preflight.run.context import RUN_ID_VARIABLE, new_run_id
 from mlx_preflight.sessions import venv
 
@@ -55,7 +55,8 @@ def define(project: Path | None = None) -> None:
     os.environ.setdefault(RUN_ID_VARIABLE, new_run_id())
     # A signal that reaches one nox alone, as from a CI runner, would leave its children running:
     # nox ends them by SIGTERM, which ends a nox of theirs before it can do the same.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parent_watch.interrupt_on(signal.SIGTERM, signal.SIGHUP)
+    parent_watch.end_with_parent()
     off, default = _table(project)
     for spec in register.SESSIONS:
         if spec.id in off:
@@ -95,7 +96,8 @@ def _table(project: Path) -> tuple[dict[str, str], str]:
 
 def _define_off(spec: plan.Session, reason: str) -> None:
     def body(session: nox.Session) -> None:
-        session.error(f"off in this project: {reason}")
+        # Skipped, not failed: a CI job for it is no failure, and a verdict still shows it.
+        session.skip(f"off in this project: {reason}")
 
     body.__doc__ = f"Off in this project: {reason}"
     nox.session(name=spec.id, tags=[spec.tag], venv_backend="none", default=False)(body)
@@ -254,7 +256,7 @@ def _run(session: nox.Session, *command: str, env: Mapping[str, str | None] | No
     """Run a command that is given time to kill its own children after Ctrl-C."""
     session.run(
         *command,
-        env=env,
+        env={**(env or {}), parent_watch.BOUND: "1"},
         external=True,
         interrupt_timeout=_INTERRUPT_S,
         terminate_timeout=_TERMINATE_S,
@@ -287,7 +289,7 @@ def _record_failed_install(
             duration_s=0.0,
             profile=profile.name,
             model={"requested": profile.model},
-            git=environment.git(project),
+            git=tree.state(project),
         ),
     )
 

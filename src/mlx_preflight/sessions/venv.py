@@ -143,9 +143,13 @@ def _empty(session: nox.Session, folder: Path) -> None:
     (folder / _STAMP).unlink(missing_ok=True)
     if session._runner.global_config.no_install:  # noqa: SLF001  (`-R` has no public name)
         return
-    if all(info.name.startswith("pip-") for info in folder.glob(f"{_SITE}/*.dist-info")):
+    # A disk that was full left a part of it: uv then finds no venv there, for ever.
+    config, program = folder / "pyvenv.cfg", folder / "bin" / "python"
+    whole = config.is_file() and config.stat().st_size > 0 and os.access(program, os.X_OK)
+    packages = folder.glob(f"{_SITE}/*.dist-info")
+    if whole and all(info.name.startswith("pip-") for info in packages):
         return
-    python = os.path.realpath(folder / "bin" / "python")
+    python = os.path.realpath(program) if whole else sys.executable
     if HAS_UV:
         _call([UV, "venv", "--quiet", "--clear", "--python", python, str(folder)])
     else:

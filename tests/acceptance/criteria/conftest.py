@@ -63,7 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (root / "scripts/training").mkdir(parents=True)
     shutil.copytree(DOCUMENTS, root / "docs/training")
     for name in SCRIPTS:
-        (root / "scripts/training" / name).write_text("print('hello')\n")
+        shutil.copy(DOCUMENTS.parents[1] / "scripts/training" / name, root / "scripts/training")
     (root / "docs/training/setup.md").write_text("Run `load_model_test.py`.\n")
     return root
 

@@ -105,6 +105,25 @@ def test_the_loading_script_prints_what_the_plan_greps(
     assert not (Path(sample) / ".preflight" / "results").exists()
 
 
+def test_the_session_runs_the_shipped_script(
+    ac4: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On what was just measured, so nothing is loaded again; a broken script is no success."""
+    monkeypatch.setattr(loading, "gather", lambda *_: ac4)
+    plan, path = register.find_session("ac4-loading")[0], project / "scripts/training"
+    done = session.run_session(plan, ac4.context)
+    assert {check.status for check in done.checks} == {Status.PASS}
+    script = path / "load_model_test.py"
+    text = script.read_text()
+    script.write_text(text.replace("import sys", "import no_such_module"))
+    try:
+        done = session.run_session(plan, ac4.context)
+    finally:
+        script.write_text(text)
+    assert [check.id for check in done.checks if check.status is not Status.PASS] == ["AC4.2"]
+    assert "no_such_module" in done.checks[1].reason
+
+
 def test_the_inference_script_shows_prompts_and_answers(
     sample: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mlx_preflight.core.errors import PreflightError, ResultError, UsageError
 from mlx_preflight.core.result import Status
-from mlx_preflight.gates.baselines import recording
+from mlx_preflight.gates.baselines import baseline, recording
 from tests.gates import sample
 
 if TYPE_CHECKING:
@@ -158,15 +158,43 @@ def change(project: Path, **fields: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("field", ["version", "python", "config", "tool"])
+@pytest.mark.parametrize("field", ["version", "config", "tool"])
 def test_a_baseline_for_something_else_is_an_error(tmp_path: Path, field: str) -> None:
-    """Another tool version, Python or configuration means other findings: ERROR, with the fix."""
+    """Another tool version or configuration means other findings: ERROR, with the fix."""
     project = debt(tmp_path)
     change(project, **{field: "0.0.1"})
     check = sample.run(project, "gate2-lint")
     assert check.status is Status.ERROR
     assert "recorded for something else" in check.reason
     assert "mlx-preflight baseline record lint" in check.remedy
+
+
+@pytest.mark.slow
+def test_the_running_python_does_not_change_what_ruff_finds(tmp_path: Path) -> None:
+    """A baseline that another Python recorded holds, so a matrix of Pythons can be green."""
+    project = debt(tmp_path)
+    assert json.loads((project / ".baselines" / "lint.json").read_text())["python"] == ""
+    change(project, python="3.9")
+    check = sample.run(project, "gate2-lint")
+    assert check.status is Status.PASS, check.reason
+
+
+def test_what_a_baseline_is_bound_to(tmp_path: Path) -> None:
+    """Ruff to its configuration; mypy to the Python that it is told, else to the running one."""
+    table = tmp_path / "pyproject.toml"
+
+    def bound(kind: str) -> str:
+        return baseline.binding(kind, tmp_path, "tool", "1", "3.12").python
+
+    table.write_text("[project]\nname = 'x'\n")
+    assert bound("types") == "3.12"
+    table.write_text("[tool.mypy]\npython_version = '3.11'\n[tool.ruff]\ntarget-version='py310'\n")
+    assert (bound("types"), bound("lint")) == ("3.11", "py310")
+    table.write_text("")
+    (tmp_path / "mypy.ini").write_text("[mypy]\npython_version = 3.10\n")
+    assert bound("types") == "3.10"
+    then, now = (baseline.Binding("mypy", "1", python, "") for python in ("3.11", "3.12"))
+    assert then.difference(now) == "Python 3.11 then, 3.12 now"
 
 
 @pytest.mark.slow

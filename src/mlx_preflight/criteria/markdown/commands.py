@@ -10,6 +10,8 @@ from mlx_preflight.criteria.markdown.document import Code, Section
 MAX_LINES = 50
 """Lines that one command may span; an unclosed quote would swallow the rest of the block."""
 
+_PLACEHOLDER = re.compile(r"<[\w .:/-]+>|\.\.\.|…")
+
 SHELLS = frozenset({"bash", "sh", "shell", "zsh"})
 """First word after the fence of a block that may be pasted into a shell."""
 
@@ -33,8 +35,20 @@ def commands(section: Section) -> list[str]:
     return list(found)
 
 
+def lines_of(section: Section) -> list[str]:
+    """Return the distinct complete lines of all shell blocks that leave nothing to fill in."""
+    codes = [code for part in section.walk() for code in part.codes]
+    found = [line for code in codes for line in _lines(code) if not _PLACEHOLDER.search(line)]
+    return list(dict.fromkeys(found))
+
+
 def in_block(code: Code) -> list[str]:
     """Return the copyable commands of one fenced block."""
+    return [" ".join(line.split()) for line in _lines(code) if _copyable(line)]
+
+
+def _lines(code: Code) -> list[str]:
+    """Return the complete lines of a shell block, each with what it goes on to."""
     if not code.info or code.info.split()[0].lower() not in SHELLS:
         return []
     complete, pending = [], ""
@@ -46,8 +60,7 @@ def in_block(code: Code) -> list[str]:
             pending = text.removesuffix("\\") if text.count("\n") < MAX_LINES else ""
             continue
         pending = ""
-        if _copyable(text):
-            complete.append(" ".join(text.split()))
+        complete.append(text)
     return complete
 
 
@@ -61,7 +74,7 @@ def _parses(text: str) -> bool:
 
 def _copyable(text: str) -> bool:
     """Return whether a line starts a program and has nothing to fill in."""
-    if re.search(r"<[\w .:/-]+>|\.\.\.|…", text):
+    if _PLACEHOLDER.search(text):
         return False
     tokens = shlex.split(text, comments=True)
     while tokens and (tokens[0] == "sudo" or re.fullmatch(r"\w+=.*", tokens[0], re.DOTALL)):

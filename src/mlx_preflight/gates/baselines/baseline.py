@@ -1,7 +1,9 @@
 """Recorded baselines: accepted findings, one file per kind, under version control.
 
-A baseline belongs to a tool version, a Python and the tool's configuration; under others
-its findings mean something else. Only `mlx-preflight baseline record` writes it.
+A baseline belongs to a tool version, the tool's configuration and the Python that the tool
+checks for; under others its findings mean something else. Ruff reads that Python from its
+configuration alone, mypy takes the running one where it is told none. Only `mlx-preflight
+baseline record` writes it.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Binding:
     """Tool, Python and configuration that a baseline is valid for.
 
     Attributes:
-        python: Version that the tool checks for, `3.11`.
+        python: Version that the tool checks for, `3.11`; empty where its configuration says all.
         config: SHA-256 of the tool's configuration in the project.
     """
 
@@ -56,7 +58,7 @@ class Binding:
             ("Python", self.python, other.python),
             ("configuration", self.config[:12], other.config[:12]),
         ):
-            if mine != theirs:
+            if mine != theirs and theirs:
                 return f"{what} {mine} then, {theirs} now"
         return ""
 
@@ -213,8 +215,10 @@ def _configuration(kind: str, project: Path) -> Iterator[tuple[str, bytes]]:
 
 def _python(kind: str, project: Path) -> str:
     """Return the Python version that a tool is told to check for, if it is told."""
-    table = _pyproject(project).get("tool", {}).get(_TABLES.get(kind, ""), {})
-    return str(table.get("python_version") or table.get("target-version") or "")
+    if kind == "lint":
+        return str(_pyproject(project).get("tool", {}).get("ruff", {}).get("target-version", ""))
+    told = (table.get("python_version") for _, table in suppressions.mypy_tables(project))
+    return next((str(version) for version in told if version), "")
 
 
 def _pyproject(project: Path) -> dict[str, Any]:

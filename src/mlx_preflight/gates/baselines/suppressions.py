@@ -80,13 +80,15 @@ def _comments(path: Path, wanted: re.Pattern[str]) -> Iterator[str]:
 
 def ignores_all(project: Path) -> bool:
     """Return whether mypy's own table ignores every error, so that it could not find one."""
-    return any(name == "mypy" and table.get("ignore_errors") for name, table in _types(project))
+    return any(
+        name == "mypy" and table.get("ignore_errors") for name, table in mypy_tables(project)
+    )
 
 
 def _configured(kind: str, project: Path) -> Iterator[str]:
     """Yield the entries of a project's tables that silence a tool for complete files."""
     if kind == TYPES:
-        for _, table in _types(project):
+        for _, table in mypy_tables(project):
             yield from _mypy(table)
         return
     for name in ("pyproject.toml", "ruff.toml", ".ruff.toml"):
@@ -103,7 +105,7 @@ def _document(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _types(project: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def mypy_tables(project: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield name and content of every table that configures mypy; `mypy` is the main one."""
     yield "mypy", _document(project / "pyproject.toml").get("tool", {}).get("mypy", {})
     for name in ("mypy.ini", ".mypy.ini", "setup.cfg"):
