@@ -69,7 +69,10 @@ def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = Non
         *validation.check_quantization(model, config, settings),
     ]
     quantization.quantize(model, config, settings)
-    vocabulary = _vocabulary(model, config)
+    met = sequential.Loops(1)
+    with sequential.shortened(met), sequential.over(1):
+        vocabulary = _vocabulary(model, config)
+    short, long = sequential.lengths(met.count)
     parameters = int(get_total_parameters(model))
     weight_bytes = sum(array.nbytes for array in trees.leaves(model.parameters()))
     trained: list[Any] = []
@@ -77,12 +80,11 @@ def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = Non
         validation.check_adapters(model, settings)
         validation.built(lambda: architecture.adapt(model, settings), config)
         trained = list(trees.leaves(model.trainable_parameters()))
-    loops = sequential.Loops(sequential.SHORT)
+    loops = sequential.Loops(short)
     steps = _traced(run, model, config, settings, loops)
     longer = None
     if loops.cut:
-        loops = sequential.Loops(sequential.LONG)
-        longer = _traced(run, model, config, settings, loops)
+        longer = _traced(run, model, config, settings, sequential.Loops(long))
     return TracedRun(
         steps=steps,
         longer=longer,
@@ -124,9 +126,10 @@ def _traced(
     """
     try:
         with sequential.shortened(loops):
-            return list(run(model, settings))
+            steps = list(run(model, settings))
     except installation.RAISED as error:
         raise _untraceable(error, config) from error
+    return [replace(step, loops=min(loops.most, step.queries)) for step in steps]
 
 
 def _untraceable(error: Exception, config: Mapping[str, Any]) -> UntraceableError:

@@ -128,7 +128,9 @@ def test_the_moments_of_experts_are_optimizer_state() -> None:
     found = predict(MIXTRAL, small())
     assert found.breakdown_bytes["optimizer state"] >= 2 * 4 * found.trainable_parameters
     dense = predict(qwen(), small())
-    assert found.peak_high_bytes / found.peak_bytes < 1.02 * dense.peak_high_bytes / dense.peak_bytes
+    assert (
+        found.peak_high_bytes / found.peak_bytes < 1.02 * dense.peak_high_bytes / dense.peak_bytes
+    )
     assert not found.warnings
 
 

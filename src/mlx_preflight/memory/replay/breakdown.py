@@ -60,12 +60,14 @@ class Breakdown:
 def _continued(
     short: Mapping[str, int], long: Mapping[str, int], share: float, total: int | None
 ) -> dict[str, int]:
-    """Return continued parts, whose largest one is fitted to a total."""
+    """Return continued parts; more than they sum to is temporary, and the largest give way."""
     found = {
         name: max(round(value + (long[name] - value) * share), 0) for name, value in short.items()
     }
     if total is not None:
         rest = total - sum(found.values())
+        found["temporaries"] += max(rest, 0)
+        rest = min(rest, 0)
         for name in sorted(found, key=found.__getitem__, reverse=True):
             change = max(rest, -found[name])
             found[name] += change

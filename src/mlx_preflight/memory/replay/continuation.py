@@ -1,23 +1,29 @@
 """The memory of a step whose loops run over all tokens, from two traces of shorter loops.
 
 Everything but the loops has its real size in both traces. A loop adds the same arrays with
-every token, so the live bytes at a place of the step are linear in the tokens of the loops: each
-part of the step is continued on its own, and the highest part is the peak. The parts lie between
-primitives that both traces run equally often.
+every token, so the live bytes at a place of the step are linear in the tokens of the loops, as
+long as the worker frees at once: each part of the step is continued on its own. What the worker
+is behind adds to each part what it adds in the longer trace. The highest part is the peak. The
+parts lie between primitives that both traces run equally often.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlx_preflight.memory.replay import sequential, simulation
+from mlx_preflight.memory.replay import simulation
 from mlx_preflight.memory.replay.liveness import Replay
 from mlx_preflight.memory.replay.simulation import Prepared, SimulatedStep, Step
 
-PIECES = 4
-"""Pieces of a part: inside a loop the bytes rise or fall, and either end may be the highest."""
+PIECES = (1, 4)
+"""Pieces of a part, each with the highest moment of its own: in a loop it may be at either end or
+between. A continued one is never above the real one, as the highest of lines is convex."""
+
+
+Pieces = list[list[int]]
+"""Where pieces end, as numbers of primitives, per size of pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,10 @@ class Continued:
     """A step of all tokens.
 
     Attributes:
-        short: The shorter trace; its replay says where its highest moment is.
-        long: The longer one, likewise at the same piece.
+        short: The shorter trace, replayed without a lag; its peak is the highest part's.
+        long: The longer one, likewise.
         share: How many times their difference lies between the shorter one and all tokens.
-        peak_bytes: Continued peak of the replay that counts.
+        peak_bytes: Peak of the timing that counts.
         lowest_bytes: That of the luckiest timing.
         highest_bytes: That of the unluckiest one.
     """
@@ -55,40 +61,56 @@ def highest(
     """Return the step with the highest peak, continued to all tokens.
 
     Args:
-        short: The steps of a run, with loops over `sequential.SHORT` tokens.
-        long: The same with `sequential.LONG`.
+        short: The steps of a run, with short loops.
+        long: The same with longer ones.
         backend: metal, cpu or cuda.
         times: How often they happen; None for often.
     """
-    found = [_continued(*steps, backend, times) for steps in zip(short, long, strict=True)]
-    return max(found, key=lambda each: each.peak_bytes)
+    prepared = [simulation.at_once(step, backend) for step in long]
+    best = max(range(len(long)), key=lambda index: prepared[index].bound.peak_bytes)
+    return _continued(simulation.at_once(short[best], backend), prepared[best], backend, times)
 
 
-def _continued(short: Step, long: Step, backend: str, times: int | None) -> Continued:
-    tokens = min(sequential.LONG, short.queries) - sequential.SHORT
-    share = max(short.queries - sequential.SHORT, 0) / tokens if tokens > 0 else 0.0
-    prepared = [simulation.prepare(step, backend) for step in (short, long)]
-    replays = [simulation.replays(each, backend) for each in prepared]
-    pieces = _pieces(*prepared)
+def _continued(short: Prepared, long: Prepared, backend: str, times: int | None) -> Continued:
+    first, second = (each.step.loops for each in (short, long))
+    share = (short.step.queries - first) / (second - first) if second > first else 0.0
+    pieces = _pieces(short, long)
+    before, after = (
+        _every(each.bound, ends) for each, ends in zip((short, long), pieces, strict=True)
+    )
+    grown = [
+        one.nbytes + (two.nbytes - one.nbytes) * share
+        for one, two in zip(before, after, strict=True)
+    ]
     peaks: list[int] = []
-    moments: list[tuple[Moment, Moment]] = []
-    for both in zip(*replays, strict=True):
-        pairs = [_highest(replay, ends) for replay, ends in zip(both, pieces, strict=True)]
-        peak, place = _peak(*pairs, share)
-        peaks.append(peak)
-        moments.append((pairs[0][place], pairs[1][place]))
+    places: list[int] = []
+    for replay in simulation.replays(long, backend):
+        late = _every(replay, pieces[1])
+        continued = [
+            round(bytes_ + behind.nbytes - two.nbytes)
+            for bytes_, behind, two in zip(grown, late, after, strict=True)
+        ]
+        places.append(max(range(len(continued)), key=continued.__getitem__))
+        peaks.append(continued[places[-1]])
     best = simulation.choose(peaks, times)
-    simulated = []
-    for each, replay, moment in zip(
-        prepared, (replays[0][best], replays[1][best]), moments[best], strict=True
-    ):
-        replay.peak_bytes, replay.peak_event = moment.nbytes, moment.event
-        simulated.append(each.simulated(replay, moment.nbytes, moment.nbytes))
+    ends = (before[places[best]], after[places[best]])
+    simulated = [_at(each, moment) for each, moment in zip((short, long), ends, strict=True)]
     return Continued(*simulated, share, peaks[best], min(peaks), max(peaks))
 
 
-def _pieces(short: Prepared, long: Prepared) -> tuple[list[int], list[int]]:
-    """Return where the same pieces of two traces end, as numbers of primitives."""
+def _at(prepared: Prepared, moment: Moment) -> SimulatedStep:
+    """Return a trace whose peak is a moment of it."""
+    replay = replace(prepared.bound, peak_bytes=moment.nbytes, peak_event=moment.event)
+    return prepared.simulated(replay, moment.nbytes, moment.nbytes)
+
+
+def _every(replay: Replay, pieces: Pieces) -> list[Moment]:
+    """Return the highest moments of pieces of every size."""
+    return [moment for ends in pieces for moment in _highest(replay, ends)]
+
+
+def _pieces(short: Prepared, long: Prepared) -> tuple[Pieces, Pieces]:
+    """Return where the same pieces of two traces end, as numbers of primitives, per size."""
     names = [_names(each) for each in (short, long)]
     counts = [Counter(each) for each in names]
     fixed = {name for name, count in counts[0].items() if counts[1][name] == count}
@@ -96,7 +118,11 @@ def _pieces(short: Prepared, long: Prepared) -> tuple[list[int], list[int]]:
     kinds = [[each[i] for i in found] for each, found in zip(names, places, strict=True)]
     if kinds[0] != kinds[1]:
         places = [[], []]
-    return _ends(places[0], len(names[0])), _ends(places[1], len(names[1]))
+    short_ends, long_ends = (
+        [_ends(found, len(each), pieces) for pieces in PIECES]
+        for found, each in zip(places, names, strict=True)
+    )
+    return short_ends, long_ends
 
 
 def _names(found: Prepared) -> list[tuple[object, ...]]:
@@ -108,12 +134,12 @@ def _names(found: Prepared) -> list[tuple[object, ...]]:
     ]
 
 
-def _ends(places: Sequence[int], count: int) -> list[int]:
+def _ends(places: Sequence[int], count: int, pieces: int) -> list[int]:
     """Return where pieces end: those between the places, and the places themselves."""
     ends: list[int] = []
     start = 0
     for place in [*places, count]:
-        ends += [start + (place - start) * piece // PIECES for piece in range(1, PIECES + 1)]
+        ends += [start + (place - start) * piece // pieces for piece in range(1, pieces + 1)]
         if place < count:
             ends.append(place + 1)
         start = place + 1
@@ -134,13 +160,3 @@ def _highest(replay: Replay, ends: Sequence[int]) -> list[Moment]:
         start = bounds[end]
         moments.append(best)
     return moments
-
-
-def _peak(short: Sequence[Moment], long: Sequence[Moment], share: float) -> tuple[int, int]:
-    """Return the highest continued moment and its place."""
-    continued = [
-        round(before.nbytes + (after.nbytes - before.nbytes) * share)
-        for before, after in zip(short, long, strict=True)
-    ]
-    best = max(range(len(continued)), key=continued.__getitem__)
-    return continued[best], best

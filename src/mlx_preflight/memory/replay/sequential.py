@@ -28,19 +28,24 @@ class Loops:
     Attributes:
         most: Tokens that a loop runs over at most.
         tokens: Tokens that go through the model; a loop over as many is cut short.
-        cut: Whether one was.
+        count: Loops over all tokens that were met.
+        cut: Whether one was cut short.
     """
 
     def __init__(self, most: int) -> None:
         """Cut nothing yet."""
         self.most = most
         self.tokens = 0
+        self.count = 0
         self.cut = False
         self._open = False
 
     def range(self, *bounds: int) -> builtins.range:
         """Return a range, cut short where it runs over all tokens."""
-        if bounds != (self.tokens,) or self.tokens <= self.most:
+        if bounds != (self.tokens,):
+            return builtins.range(*bounds)
+        self.count += 1
+        if self.tokens <= self.most:
             return builtins.range(*bounds)
         self.cut = self._open = True
         return builtins.range(self.most)
@@ -55,10 +60,19 @@ class Loops:
         return [*arrays, mx.broadcast_to(mx.array(0, arrays[0].dtype), shape)]
 
 
-SHORT, LONG = 8, 16
-"""Tokens that the loops of the two traces run over."""
+LEAST, MOST = 8, 48
+"""Tokens that the loops of the longer trace run over, at least and at most."""
+
+WORK = 192
+"""Tokens of all loops of the longer trace together, unless there are very many loops."""
 
 _ACTIVE: list[Loops] = []
+
+
+def lengths(loops: int) -> tuple[int, int]:
+    """Return the tokens that loops run over in the two traces, for a number of loops."""
+    long = max(LEAST, min(MOST, WORK // max(loops, 1)))
+    return long // 2, long
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ class Step:
         keys: Tokens that they attend to.
         compiled: Whether the whole step runs under `mx.compile`, not only its activations.
         beside: Primitives that are evaluated with it but not compiled.
+        loops: Tokens that its loops over tokens run over, where these were cut short.
     """
 
     graph: Graph
@@ -34,6 +35,7 @@ class Step:
     keys: int
     compiled: bool
     beside: Sequence[Node] = ()
+    loops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,27 @@ class Prepared:
         return SimulatedStep(self.step, self.graph, self.order, replay, lowest, highest)
 
 
-def prepare(step: Step, backend: str) -> Prepared:
-    """Fuse, order and replay a step once, on the CPU one task further behind than it falls."""
+def ordered(step: Step) -> tuple[Graph, list[int]]:
+    """Return a step's graph as it is fused, and the order in which it runs."""
     graph = fusion.fuse(step.graph, None if step.compiled else rules.ACTIVATIONS)
     graph.nodes += step.beside
-    order = schedule.order(graph, step.wanted)
+    return graph, schedule.order(graph, step.wanted)
+
+
+def prepare(step: Step, backend: str) -> Prepared:
+    """Fuse, order and replay a step once, on the CPU one task further behind than it falls."""
+    graph, order = ordered(step)
     lag = TaskLag(tasks=rules.ACTIVE_TASKS + 1) if backend == "cpu" else CommandBufferLag()
     return Prepared(step, graph, order, _replay(step, graph, order, lag, backend))
+
+
+def at_once(step: Step, backend: str) -> Prepared:
+    """Prepare a step with a replay that frees everything at once, and keeps no buffers."""
+    graph, order = ordered(step)
+    page = 1 if backend == "cpu" else rules.METAL_PAGE
+    keep, cache = [*step.wanted, *step.held], BufferCache(page, 0)
+    bound = run(Machine(graph, order, keep, Lag(), page=page, cache=cache))
+    return Prepared(step, graph, order, bound)
 
 
 def _replay(step: Step, graph: Graph, order: list[int], lag: Lag, backend: str) -> Replay:
@@ -104,10 +120,10 @@ def replays(prepared: Prepared, backend: str) -> list[Replay]:
     On the CPU a task may end at any of its dispatches, since they are counted through all
     evaluations.
     """
-    if backend != "cpu":
-        return [prepared.bound]
     step, graph, order = prepared.step, prepared.graph, prepared.order
-    lags = [TaskLag(phase) for phase in range(rules.DISPATCHES_PER_TASK)]
+    lags: list[Lag] = [CommandBufferLag()]
+    if backend == "cpu":
+        lags = [TaskLag(phase) for phase in range(rules.DISPATCHES_PER_TASK)]
     return [_replay(step, graph, order, lag, backend) for lag in lags]
 
 
@@ -125,7 +141,7 @@ def choose(peaks: Sequence[int], times: int | None) -> int:
 
 def _simulate(prepared: Prepared, backend: str, times: int | None = None) -> SimulatedStep:
     """Replay one step, and return the replay that counts."""
-    every = replays(prepared, backend)
+    every = replays(prepared, backend) if backend == "cpu" else [prepared.bound]
     peaks = [replay.peak_bytes for replay in every]
     best = every[choose(peaks, times)]
     return prepared.simulated(best, min(peaks), max(peaks))
