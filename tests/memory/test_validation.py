@@ -13,6 +13,7 @@ from mlx_preflight.memory.replay import rules
 from mlx_preflight.memory.settings import Settings
 from tests.memory.models import qwen, small
 
+
 @pytest.mark.parametrize(
     ("config", "settings", "field", "part"),
     [

@@ -199,6 +199,8 @@ def _interval(
         under, over = under * rules.WIDER, over * rules.WIDER
     if settings.dropout or settings.fine_tune_type != "lora":
         under += rules.SELDOM_MEASURED
+    if traced.longer is not None:
+        under, over = under + rules.CONTINUED, over + rules.CONTINUED
     if settings.backend == "cuda" and not settings.inference:
         lowest -= found.parts.peak["attention scores"]
         warnings.append(

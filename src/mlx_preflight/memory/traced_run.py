@@ -14,6 +14,12 @@ from mlx_preflight.memory.replay import generation, rules, sequential, trace, tr
 from mlx_preflight.memory.replay.simulation import Step
 from mlx_preflight.memory.settings import QUANTIZED_START, Settings
 
+CONTINUED = (
+    "{} blocks compute one token after the other: traced over {} tokens and continued to all of "
+    "them, so the interval is wider"
+)
+"""Warning of a run whose loops over tokens were cut short."""
+
 PAGES = rules.REUSE_PAGES * rules.CPU_PAGE
 """Bytes by which a reused buffer may be too large."""
 
@@ -72,7 +78,10 @@ def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = Non
     met = sequential.Loops(1)
     with sequential.shortened(met), sequential.over(1):
         vocabulary = _vocabulary(model, config)
-    short, long = sequential.lengths(met.count)
+    tokens = settings.row_tokens
+    if settings.inference:
+        tokens = min(settings.prompt_tokens, generation.PREFILL_TOKENS)
+    short, long = sequential.lengths(met.count, tokens)
     parameters = int(get_total_parameters(model))
     weight_bytes = sum(array.nbytes for array in trees.leaves(model.parameters()))
     trained: list[Any] = []
@@ -85,6 +94,7 @@ def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = Non
     longer = None
     if loops.cut:
         longer = _traced(run, model, config, settings, sequential.Loops(long))
+        warnings.append(CONTINUED.format(met.count, long))
     return TracedRun(
         steps=steps,
         longer=longer,

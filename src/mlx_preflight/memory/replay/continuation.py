@@ -94,8 +94,8 @@ def _continued(short: Prepared, long: Prepared, backend: str, times: int | None)
         peaks.append(continued[places[-1]])
     best = simulation.choose(peaks, times)
     ends = (before[places[best]], after[places[best]])
-    simulated = [_at(each, moment) for each, moment in zip((short, long), ends, strict=True)]
-    return Continued(*simulated, share, peaks[best], min(peaks), max(peaks))
+    one, two = (_at(each, moment) for each, moment in zip((short, long), ends, strict=True))
+    return Continued(one, two, share, peaks[best], min(peaks), max(peaks))
 
 
 def _at(prepared: Prepared, moment: Moment) -> SimulatedStep:

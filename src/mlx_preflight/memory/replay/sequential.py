@@ -60,6 +60,9 @@ class Loops:
         return [*arrays, mx.broadcast_to(mx.array(0, arrays[0].dtype), shape)]
 
 
+FULL = 1024
+"""Tokens of all loops together that are traced one by one: some seconds."""
+
 LEAST, MOST = 8, 48
 """Tokens that the loops of the longer trace run over, at least and at most."""
 
@@ -69,9 +72,16 @@ WORK = 192
 _ACTIVE: list[Loops] = []
 
 
-def lengths(loops: int) -> tuple[int, int]:
-    """Return the tokens that loops run over in the two traces, for a number of loops."""
-    long = max(LEAST, min(MOST, WORK // max(loops, 1)))
+def lengths(loops: int, tokens: int) -> tuple[int, int]:
+    """Return the tokens that loops run over in the two traces: all of them where they are few.
+
+    Args:
+        loops: Loops over tokens that a model has.
+        tokens: Most tokens that go through it at once.
+    """
+    if loops * tokens <= FULL:
+        return tokens, tokens
+    long = max(LEAST, min(MOST, WORK // loops))
     return long // 2, long
 
 
