@@ -11,6 +11,9 @@ from mlx_preflight.core.errors import InstallationError, UntraceableError
 UNEXPORTABLE = "Unable to get state for primitive"
 """Message of mlx/export.cpp (0.32) for a primitive that cannot be exported."""
 
+NO_METAL = "No Metal back-end"
+"""Message of mlx/backend/common/metal_kernel.cpp (0.32) for a kernel of a model's own."""
+
 RAISED = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
     RuntimeError,

@@ -16,9 +16,10 @@ import mlx.core as mx
 
 from mlx_preflight.core.result import Evidence
 from mlx_preflight.memory import traced_run, validation
-from mlx_preflight.memory.replay import costs, rules, simulation, trace
-from mlx_preflight.memory.replay.breakdown import breakdown
+from mlx_preflight.memory.replay import continuation, costs, rules, simulation, trace
+from mlx_preflight.memory.replay.breakdown import Breakdown, breakdown
 from mlx_preflight.memory.replay.costs import Costs
+from mlx_preflight.memory.replay.simulation import SimulatedStep
 from mlx_preflight.memory.settings import Settings
 from mlx_preflight.memory.traced_run import Trace, TracedRun
 
@@ -95,28 +96,59 @@ def predict(
         # Elsewhere than on the CPU, MLX would trace that machine's kernels, not the backend's.
         with mx.stream(mx.cpu):
             traced = traced_run.build(config, settings, run)
-        found = simulation.highest(traced.steps, settings.backend, times)
-        parts = breakdown(found, traced.vocabulary, traced.trained_shapes)
-    parts.add("adapters", traced.untraced_bytes)
-    peak = found.replay.peak_bytes + traced.untraced_bytes
+        found = _simulated(traced, settings, times)
     shares = rules.ERROR if not (settings.inference or validation_only) else rules.GENERATION_ERROR
-    ends = (found.lowest_bytes, found.highest_bytes + traced.untraced_bytes)
-    low, high, warnings = _interval(parts.peak, ends, shares[settings.backend], settings, traced)
+    low, high, warnings = _interval(found, shares[settings.backend], settings, traced)
     return Prediction(
-        peak_bytes=peak,
+        peak_bytes=found.peak_bytes,
         peak_low_bytes=low,
         peak_high_bytes=high,
-        breakdown_bytes=parts.peak,
+        breakdown_bytes=found.parts.peak,
         parameters=traced.parameters,
         trainable_parameters=traced.trainable_parameters,
         weight_bytes=traced.weight_bytes,
         backend=settings.backend,
         settings=settings,
         warnings=(*traced.warnings, *warnings),
-        timeline=parts.timeline,
+        timeline=found.parts.timeline,
         seconds=time.perf_counter() - started,
-        costs=costs.of(found.graph, settings.batch_size, found.step.queries),
+        costs=found.costs,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Simulated:
+    """Figures of the step with the highest peak, and the peaks of two extreme timings."""
+
+    peak_bytes: int
+    lowest_bytes: int
+    highest_bytes: int
+    parts: Breakdown
+    costs: Costs
+
+
+def _simulated(traced: TracedRun, settings: Settings, times: int | None) -> _Simulated:
+    """Return the figures of the steps; those with loops that were cut short are continued."""
+    if traced.longer is None:
+        one = simulation.highest(traced.steps, settings.backend, times)
+        peaks = (one.replay.peak_bytes, one.lowest_bytes, one.highest_bytes)
+        return _Simulated(*peaks, *_accounts(one, traced, settings))
+    two = continuation.highest(traced.steps, traced.longer, settings.backend, times)
+    short, long = (_accounts(each, traced, settings) for each in (two.short, two.long))
+    return _Simulated(
+        two.peak_bytes,
+        two.lowest_bytes,
+        two.highest_bytes,
+        short[0].continued(long[0], two.share, two.peak_bytes),
+        short[1].continued(long[1], two.share),
+    )
+
+
+def _accounts(
+    found: SimulatedStep, traced: TracedRun, settings: Settings
+) -> tuple[Breakdown, Costs]:
+    parts = breakdown(found, traced.vocabulary, traced.trained_shapes)
+    return parts, costs.of(found.graph, settings.batch_size, found.step.queries)
 
 
 @contextlib.contextmanager
@@ -147,8 +179,7 @@ def _unchecked() -> Iterator[str]:
 
 
 def _interval(
-    parts: Mapping[str, int],
-    ends: tuple[int, int],
+    found: _Simulated,
     shares: tuple[float, float],
     settings: Settings,
     traced: TracedRun,
@@ -156,28 +187,27 @@ def _interval(
     """Return the ends of the interval and what made it wider.
 
     Args:
-        parts: Bytes at the peak by category.
-        ends: Peaks of the luckiest and of the unluckiest timing.
+        found: The step with the highest peak.
         shares: Errors below and above, as `rules` has them.
         settings: The run.
         traced: Its model and steps.
     """
     warnings = list(_unchecked())
-    lowest, peak = ends
+    lowest = found.lowest_bytes
     under, over = shares
     for _ in warnings:
         under, over = under * rules.WIDER, over * rules.WIDER
     if settings.dropout or settings.fine_tune_type != "lora":
         under += rules.SELDOM_MEASURED
-    if traced.untraced_bytes:
-        over += rules.UNTRACED
+    if traced.longer is not None:
+        under, over = under + rules.CONTINUED, over + rules.CONTINUED
     if settings.backend == "cuda" and not settings.inference:
-        lowest -= parts["attention scores"]
+        lowest -= found.parts.peak["attention scores"]
         warnings.append(
             "backend is cuda: cuDNN's attention keeps no scores for the backward pass, so a "
             "measured peak is lower than this one, which counts them"
         )
-    high = peak * (1 + over)
+    high = found.highest_bytes * (1 + over)
     if settings.backend == "cpu":
         high += rules.REUSED * traced.reusable_bytes
     return int(lowest * (1 - under)), int(high), warnings

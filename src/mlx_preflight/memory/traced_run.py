@@ -8,22 +8,20 @@ from typing import Any
 
 from mlx_lm.utils import get_total_parameters
 
-from mlx_preflight.core.errors import UntraceableError
+from mlx_preflight.core.errors import EstimateError, UntraceableError
 from mlx_preflight.memory import architecture, installation, quantization, validation
-from mlx_preflight.memory.replay import generation, rules, trace, trees
+from mlx_preflight.memory.replay import generation, rules, sequential, trace, trees
 from mlx_preflight.memory.replay.simulation import Step
 from mlx_preflight.memory.settings import QUANTIZED_START, Settings
 
-WITHOUT_EXPERTS = (
-    "the adapters of the experts are added by their size and their gradients' temporaries are "
-    "not counted: the interval is wider"
+CONTINUED = (
+    "{} blocks compute one token after the other: traced over {} tokens and continued to all of "
+    "them, so the interval is wider"
 )
+"""Warning of a run whose loops over tokens were cut short."""
 
 PAGES = rules.REUSE_PAGES * rules.CPU_PAGE
 """Bytes by which a reused buffer may be too large."""
-
-EXPERTS = "SegmentedMM"
-"""Primitive of the gradient of experts with adapters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,24 +30,23 @@ class TracedRun:
 
     Attributes:
         steps: Evaluations that can have the highest peak.
+        longer: The same with longer loops, where loops over tokens were cut short.
         parameters: Parameters without adapters.
         trainable_parameters: Parameters of the adapters.
         trained_shapes: Shapes of the arrays of the adapters.
         weight_bytes: Bytes of the frozen weights.
         vocabulary: Width of the logits.
-        untraced_bytes: Bytes of adapters, their gradients and optimizer state that are not in
-            the steps.
         reusable_bytes: Bytes by which the buffers of adapters and two moments may be too large.
         warnings: What was left out, and what the settings do not apply to.
     """
 
     steps: list[Step]
+    longer: list[Step] | None
     parameters: int
     trainable_parameters: int
     trained_shapes: set[tuple[int, ...]]
     weight_bytes: int
     vocabulary: int
-    untraced_bytes: int
     reusable_bytes: int
     warnings: tuple[str, ...]
 
@@ -61,9 +58,6 @@ Trace = Callable[[Any, Settings], list[Step]]
 def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = None) -> TracedRun:
     """Build a model without evaluating it and trace its run.
 
-    A mixture of experts whose experts get adapters has a gradient that MLX cannot export
-    (`SegmentedMM`); its run is traced without these adapters, which are added by size.
-
     Args:
         config: The model's config.json.
         settings: The run.
@@ -74,29 +68,6 @@ def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = Non
         UntraceableError: The graph cannot be exported.
     """
     run = run or (generation.steps if settings.inference else trace.training)
-    try:
-        return _build(config, settings, run)
-    except UntraceableError as error:
-        if run in (generation.steps, trace.validation):
-            raise
-        plain = _adaptable(config, settings, experts=False)
-        whole = _adaptable(config, settings, experts=True)
-        kept = tuple(name for name in settings.keys or sorted(plain) if name in plain)
-        if not kept or plain == whole:
-            raise
-        partial = _build(config, replace(settings, keys=kept), run)
-        trainable, nbytes = _trainable(config, settings)
-        missing = nbytes - _trainable(config, replace(settings, keys=kept))[1]
-        # Adapters, one gradient each, and at most two moments.
-        return replace(
-            partial,
-            trainable_parameters=trainable,
-            untraced_bytes=4 * missing,
-            warnings=(*partial.warnings, f"{error}; {WITHOUT_EXPERTS}"),
-        )
-
-
-def _build(config: Mapping[str, Any], settings: Settings, run: Trace) -> TracedRun:
     plain = replace(settings, bits=None)
     model = validation.built(lambda: architecture.build(config, plain), config)
     warnings = [
@@ -104,7 +75,13 @@ def _build(config: Mapping[str, Any], settings: Settings, run: Trace) -> TracedR
         *validation.check_quantization(model, config, settings),
     ]
     quantization.quantize(model, config, settings)
-    vocabulary = validation.built(lambda: architecture.vocabulary(model), config)
+    met = sequential.Loops(1)
+    with sequential.shortened(met), sequential.over(1):
+        vocabulary = _vocabulary(model, config)
+    tokens = settings.row_tokens
+    if settings.inference:
+        tokens = min(settings.prompt_tokens, generation.PREFILL_TOKENS)
+    short, long = sequential.lengths(met.count, tokens)
     parameters = int(get_total_parameters(model))
     weight_bytes = sum(array.nbytes for array in trees.leaves(model.parameters()))
     trained: list[Any] = []
@@ -112,28 +89,73 @@ def _build(config: Mapping[str, Any], settings: Settings, run: Trace) -> TracedR
         validation.check_adapters(model, settings)
         validation.built(lambda: architecture.adapt(model, settings), config)
         trained = list(trees.leaves(model.trainable_parameters()))
-    try:
-        steps = validation.built(lambda: run(model, settings), config)
-    except Exception as error:
-        cause = str(error.__cause__ or error)
-        if installation.UNEXPORTABLE not in cause:
-            raise
-        primitive = cause.rsplit(" ", 1)[-1]
-        raise UntraceableError(
-            f"model_type {config['model_type']!r} runs {primitive}, which MLX cannot export",
-            hint="measure instead"
-            + ", or leave the experts out of the LoRA keys" * (primitive == EXPERTS),
-        ) from error
+    loops = sequential.Loops(short)
+    steps = _traced(run, model, config, settings, loops)
+    longer = None
+    if loops.cut:
+        longer = _traced(run, model, config, settings, sequential.Loops(long))
+        warnings.append(CONTINUED.format(met.count, long))
     return TracedRun(
         steps=steps,
+        longer=longer,
         parameters=parameters,
         trainable_parameters=sum(array.size for array in trained),
         trained_shapes={tuple(array.shape) for array in trained},
         weight_bytes=weight_bytes,
         vocabulary=vocabulary,
-        untraced_bytes=0,
         reusable_bytes=3 * sum(min(array.nbytes, PAGES) for array in trained),
         warnings=tuple(warnings),
+    )
+
+
+def _vocabulary(model: Any, config: Mapping[str, Any]) -> int:
+    """Return the width of the logits.
+
+    Raises:
+        UntraceableError: The model runs a kernel that only Metal can make.
+    """
+    try:
+        return int(validation.built(lambda: architecture.vocabulary(model), config))
+    except EstimateError as error:
+        if installation.NO_METAL not in str(error.__cause__):
+            raise
+        raise UntraceableError(
+            f"model_type {config['model_type']!r} runs a kernel of its own, which MLX makes on "
+            "Metal alone: it runs on no other backend and cannot be traced on this machine",
+            hint="measure it on a Mac",
+        ) from error
+
+
+def _traced(
+    run: Trace, model: Any, config: Mapping[str, Any], settings: Settings, loops: sequential.Loops
+) -> list[Step]:
+    """Trace the steps with loops over some tokens.
+
+    Raises:
+        UntraceableError: MLX cannot export a primitive.
+    """
+    try:
+        with sequential.shortened(loops):
+            steps = list(run(model, settings))
+    except installation.RAISED as error:
+        raise _untraceable(error, config) from error
+    return [replace(step, loops=min(loops.most, step.queries)) for step in steps]
+
+
+def _untraceable(error: Exception, config: Mapping[str, Any]) -> UntraceableError:
+    """Return an error that says what in the trace of a model that can be built failed."""
+    kind, said = config["model_type"], str(error)
+    if installation.UNEXPORTABLE in said:
+        primitive = said.rsplit(" ", 1)[-1]
+        return UntraceableError(
+            f"model_type {kind!r} runs {primitive}, which MLX cannot export",
+            hint="measure instead",
+        )
+    first = (said.splitlines() or ["an assertion"])[0]
+    return UntraceableError(
+        f"a step of model_type {kind!r} cannot be traced: {type(error).__name__}: {first} "
+        f"({installation.pair()})",
+        hint=f"measure instead; if that fails in the same way, {installation.OTHER_PAIR}",
     )
 
 
@@ -159,18 +181,3 @@ def check(config: Mapping[str, Any], settings: Settings) -> None:
     model = validation.built(lambda: architecture.build(config, plain), config)
     validation.check_quantization(model, config, settings)
     validation.check_adapters(model, settings)
-
-
-def _adaptable(config: Mapping[str, Any], settings: Settings, *, experts: bool) -> set[str]:
-    """Return the modules of the blocks that can have adapters."""
-    model = architecture.build(config, replace(settings, bits=None))
-    modules = (pair for layer in model.layers for pair in layer.named_modules())
-    return {name for name, module in modules if architecture.adaptable(module, experts=experts)}
-
-
-def _trainable(config: Mapping[str, Any], settings: Settings) -> tuple[int, int]:
-    """Return the number of trained parameters and their bytes."""
-    model = architecture.build(config, settings)
-    architecture.adapt(model, settings)
-    arrays = list(trees.leaves(model.trainable_parameters()))
-    return sum(array.size for array in arrays), sum(array.nbytes for array in arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlx_preflight.memory.replay.simulation import SimulatedStep
@@ -33,10 +34,45 @@ class Breakdown:
     peak: dict[str, int]
     timeline: tuple[dict[str, int], ...]
 
-    def add(self, category: str, nbytes: int) -> None:
-        """Add bytes that live all the time and are not in the graph."""
-        for moment in {id(moment): moment for moment in (self.peak, *self.timeline)}.values():
-            moment[category] += nbytes
+    def continued(self, longer: Breakdown, share: float, peak: int) -> Breakdown:
+        """Return the parts of a step of all tokens, made of two with shorter loops.
+
+        Args:
+            longer: That with the longer loops.
+            share: How many times their difference lies between this one and all tokens.
+            peak: Bytes at the peak.
+        """
+        highest = _continued(self.peak, longer.peak, share, peak)
+        last = len(longer.timeline) - 1
+        moments: list[dict[str, int]] = []
+        for place, moment in enumerate(self.timeline):
+            later = longer.timeline[round(place * last / max(len(self.timeline) - 1, 1))]
+            moments.append(_continued(moment, later, share, None))
+        place = max(range(len(moments)), key=lambda index: sum(moments[index].values()))
+        over = [sum(each.values()) > peak for each in moments]
+        kept = [
+            highest if index == place else _continued(each, each, 0.0, peak if above else None)
+            for index, (each, above) in enumerate(zip(moments, over, strict=True))
+        ]
+        return Breakdown(highest, tuple(kept))
+
+
+def _continued(
+    short: Mapping[str, int], long: Mapping[str, int], share: float, total: int | None
+) -> dict[str, int]:
+    """Return continued parts; more than they sum to is temporary, and the largest give way."""
+    found = {
+        name: max(round(value + (long[name] - value) * share), 0) for name, value in short.items()
+    }
+    if total is not None:
+        rest = total - sum(found.values())
+        found["temporaries"] += max(rest, 0)
+        rest = min(rest, 0)
+        for name in sorted(found, key=found.__getitem__, reverse=True):
+            change = max(rest, -found[name])
+            found[name] += change
+            rest -= change
+    return found
 
 
 def breakdown(found: SimulatedStep, vocabulary: int, trainable: set[tuple[int, ...]]) -> Breakdown:

@@ -68,6 +68,28 @@ class Costs:
             kernels=round(self.kernels * calls),
         )
 
+    def continued(self, longer: Costs, share: float) -> Costs:
+        """Return the costs of a step of all tokens, made of two with shorter loops.
+
+        Args:
+            longer: Costs with the longer loops.
+            share: How many times the difference lies between these and all tokens.
+        """
+
+        def grown(short: float, long: float) -> float:
+            return short + (long - short) * share
+
+        return Costs(
+            tokens=self.tokens,
+            width=self.width,
+            flops={kind: grown(count, longer.flops[kind]) for kind, count in self.flops.items()},
+            attention_flops=grown(self.attention_flops, longer.attention_flops),
+            weight_bytes=grown(self.weight_bytes, longer.weight_bytes),
+            moved_bytes=grown(self.moved_bytes, longer.moved_bytes),
+            attention_bytes=grown(self.attention_bytes, longer.attention_bytes),
+            kernels=round(grown(self.kernels, longer.kernels)),
+        )
+
     def at(self, width: int) -> Costs:
         """Return the costs of the same step with rows of another width."""
         part = width / self.width
@@ -106,7 +128,9 @@ def of(graph: Graph, rows: int, width: int) -> Costs:
             found.weight_bytes += weights
             moved -= weights
             shared = graph.shapes[node.inputs[0]][-1]
-            flops = 2.0 * math.prod(graph.shapes[node.outputs[0]]) * shared
+            # Each row belongs to one segment.
+            made = graph.shapes[node.outputs[0]][node.name == "SegmentedMM" :]
+            flops = 2.0 * math.prod(made) * shared
             if between:
                 found.attention_flops += flops
             else:

@@ -8,6 +8,7 @@ import mlx.core as mx
 from mlx_lm.generate import maybe_quantize_kv_cache
 from mlx_lm.models.cache import make_prompt_cache
 
+from mlx_preflight.memory.replay import sequential
 from mlx_preflight.memory.replay.simulation import Step
 from mlx_preflight.memory.replay.trace import export, kernels
 from mlx_preflight.memory.replay.trees import fill, leaves
@@ -82,7 +83,7 @@ class _Run:
         states = self._states()
         arguments = [_tokens(tokens), *self.parameters, *states]
         labels = ["temporaries", *["weights"] * len(self.parameters), *["KV cache"] * len(states)]
-        with kernels(self.settings):
+        with kernels(self.settings, gradient=False):
             graph = export(lambda *flat: self._call(flat, sample=sample), arguments, labels)
         fill(self.model.state, iter(self.parameters))
         results = 2 if sample else 0
@@ -102,7 +103,8 @@ class _Run:
         values = iter(flat[1:])
         fill(self.model.state, values)
         fill(self._holders(), values)
-        logits = self.model(flat[0], cache=self.cache)[:, -1, :]
+        with sequential.over(flat[0].shape[1]):
+            logits = self.model(flat[0], cache=self.cache)[:, -1, :]
         maybe_quantize_kv_cache(self.cache, QUANTIZED_START, KV_GROUP, self.settings.kv_bits)
         if not sample:
             return self._states()

@@ -58,6 +58,16 @@ class Graph:
         """Return the bytes of a dense array."""
         return math.prod(self.shapes[array]) * self.itemsizes[array]
 
+    def prune(self) -> None:
+        """Drop the primitives whose results nobody reads."""
+        wanted = set(self.outputs)
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            if not wanted.isdisjoint(node.outputs):
+                wanted.update(node.inputs)
+                kept.append(node)
+        self.nodes = kept[::-1]
+
     def producers(self) -> dict[int, int]:
         """Return the index of the node that writes each array."""
         return {out: index for index, node in enumerate(self.nodes) for out in node.outputs}

@@ -82,3 +82,14 @@ def attention(machine: Machine, node: Node) -> None:
         shape, strides, contiguous=True, row=False, col=False, data_size=size
     )
     machine.dispatches += 1
+
+
+def kernel(machine: Machine, node: Node) -> None:
+    """Run a kernel of a model's own, on row-major inputs (mlx/backend/metal/custom_kernel.cpp)."""
+    for out in node.outputs:
+        machine.fresh(out)
+    machine.dispatches += 1
+    for item in node.inputs:
+        if not machine.layout[item].row:
+            machine.temporary(node.outputs[0], machine.graph.nbytes(item))
+            machine.dispatches += 1

@@ -171,6 +171,17 @@ def _select(machine: Machine, node: Node) -> None:
         machine.fresh(out)
 
 
+def _contiguous(machine: Machine, node: Node) -> None:
+    """Share a row-major source whose buffer is hardly larger; copy any other."""
+    source, out = node.inputs[0], node.outputs[0]
+    most = machine.graph.nbytes(out) + rules.DONATION_EXTRA
+    if machine.layout[source].row and machine.buffer[source].nbytes <= most:
+        machine.layout[out] = machine.layout[source]
+        machine.share(out, machine.buffer[source])
+    else:
+        _default(machine, node)
+
+
 def _softmax(machine: Machine, node: Node) -> None:
     source, out = node.inputs[0], node.outputs[0]
     layout = machine.layout[source]
@@ -251,11 +262,11 @@ _TABLE: dict[str, Callable[[Machine, Node], None]] = {
         ],
         _view,
     ),
-    **dict.fromkeys(rules.UNARY, _unary),
+    **dict.fromkeys((*rules.UNARY, *rules.FP8), _unary),
     **dict.fromkeys(rules.BINARY, _binary),
     **dict.fromkeys(("Scatter", "ScatterAxis"), _scatter),
     **dict.fromkeys(("SliceUpdate", "DynamicSliceUpdate"), _slice_update),
-    **dict.fromkeys(("Matmul", "AddMM"), _matmul),
+    **dict.fromkeys(("Matmul", "AddMM", "SegmentedMM"), _matmul),
     "Split": _split,
     "Depends": _pass_on,
     "CustomTransforms": _pass_last,
@@ -263,6 +274,7 @@ _TABLE: dict[str, Callable[[Machine, Node], None]] = {
     "Full": _full,
     "Select": _select,
     "Compiled": compiled.kernel,
+    "Contiguous": _contiguous,
     "Softmax": _softmax,
     "LogSumExp": _logsumexp,
     "Scan": _scan,
@@ -272,4 +284,5 @@ _TABLE: dict[str, Callable[[Machine, Node], None]] = {
     **dict.fromkeys(("RMSNormVJP", "LayerNormVJP"), metal.norm_gradient),
     "RoPE": metal.rope,
     "ScaledDotProductAttention": metal.attention,
+    "CustomKernel": metal.kernel,
 }

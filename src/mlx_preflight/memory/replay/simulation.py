@@ -24,6 +24,7 @@ class Step:
         keys: Tokens that they attend to.
         compiled: Whether the whole step runs under `mx.compile`, not only its activations.
         beside: Primitives that are evaluated with it but not compiled.
+        loops: Tokens that its loops over tokens run over, where these were cut short.
     """
 
     graph: Graph
@@ -34,6 +35,7 @@ class Step:
     keys: int
     compiled: bool
     beside: Sequence[Node] = ()
+    loops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class SimulatedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A step, fused and in order, and a replay whose peak no other one exceeds."""
 
     step: Step
@@ -62,14 +64,32 @@ class _Prepared:
     order: list[int]
     bound: Replay
 
+    def simulated(self, replay: Replay, lowest: int, highest: int) -> SimulatedStep:
+        """Return the step with one of its replays."""
+        return SimulatedStep(self.step, self.graph, self.order, replay, lowest, highest)
 
-def _prepare(step: Step, backend: str) -> _Prepared:
-    """Fuse, order and replay a step once, on the CPU one task further behind than it falls."""
+
+def ordered(step: Step) -> tuple[Graph, list[int]]:
+    """Return a step's graph as it is fused, and the order in which it runs."""
     graph = fusion.fuse(step.graph, None if step.compiled else rules.ACTIVATIONS)
     graph.nodes += step.beside
-    order = schedule.order(graph, step.wanted)
+    return graph, schedule.order(graph, step.wanted)
+
+
+def prepare(step: Step, backend: str) -> Prepared:
+    """Fuse, order and replay a step once, on the CPU one task further behind than it falls."""
+    graph, order = ordered(step)
     lag = TaskLag(tasks=rules.ACTIVE_TASKS + 1) if backend == "cpu" else CommandBufferLag()
-    return _Prepared(step, graph, order, _replay(step, graph, order, lag, backend))
+    return Prepared(step, graph, order, _replay(step, graph, order, lag, backend))
+
+
+def at_once(step: Step, backend: str) -> Prepared:
+    """Prepare a step with a replay that frees everything at once, and keeps no buffers."""
+    graph, order = ordered(step)
+    page = 1 if backend == "cpu" else rules.METAL_PAGE
+    keep, cache = [*step.wanted, *step.held], BufferCache(page, 0)
+    bound = run(Machine(graph, order, keep, Lag(), page=page, cache=cache))
+    return Prepared(step, graph, order, bound)
 
 
 def _replay(step: Step, graph: Graph, order: list[int], lag: Lag, backend: str) -> Replay:
@@ -94,24 +114,37 @@ def run(machine: Machine) -> Replay:
     return result
 
 
-def _simulate(prepared: _Prepared, backend: str, times: int | None = None) -> SimulatedStep:
+def replays(prepared: Prepared, backend: str) -> list[Replay]:
     """Replay one step with every run-ahead that the backend may have.
 
     On the CPU a task may end at any of its dispatches, since they are counted through all
-    evaluations: a long run meets every such phase, and the highest peak counts. Of a step that
-    happens only some `times`, the replay nearest to the highest peak to be expected counts.
+    evaluations.
     """
     step, graph, order = prepared.step, prepared.graph, prepared.order
-    replays = [prepared.bound]
+    lags: list[Lag] = [CommandBufferLag()]
     if backend == "cpu":
         lags = [TaskLag(phase) for phase in range(rules.DISPATCHES_PER_TASK)]
-        replays = [_replay(step, graph, order, lag, backend) for lag in lags]
-    best = max(replays, key=lambda replay: replay.peak_bytes)
-    peaks = sorted(replay.peak_bytes for replay in replays)
-    if times is not None:
-        expected = _expected_highest(peaks, times)
-        best = min(replays, key=lambda replay: abs(replay.peak_bytes - expected))
-    return SimulatedStep(step, graph, order, best, peaks[0], peaks[-1])
+    return [_replay(step, graph, order, lag, backend) for lag in lags]
+
+
+def choose(peaks: Sequence[int], times: int | None) -> int:
+    """Return which replay counts, by the peaks of all.
+
+    A long run meets every timing, and the highest peak counts. Of a step that happens only some
+    `times`, the replay nearest to the highest peak to be expected counts.
+    """
+    if times is None:
+        return peaks.index(max(peaks))
+    expected = _expected_highest(sorted(peaks), times)
+    return min(range(len(peaks)), key=lambda index: abs(peaks[index] - expected))
+
+
+def _simulate(prepared: Prepared, backend: str, times: int | None = None) -> SimulatedStep:
+    """Replay one step, and return the replay that counts."""
+    every = replays(prepared, backend) if backend == "cpu" else [prepared.bound]
+    peaks = [replay.peak_bytes for replay in every]
+    best = every[choose(peaks, times)]
+    return prepared.simulated(best, min(peaks), max(peaks))
 
 
 def _expected_highest(peaks: Sequence[int], times: int) -> float:
@@ -129,7 +162,7 @@ def highest(steps: Sequence[Step], backend: str, times: int | None = None) -> Si
         backend: metal, cpu or cuda.
         times: How often they happen; None for often.
     """
-    prepared = [_prepare(step, backend) for step in steps]
+    prepared = [prepare(step, backend) for step in steps]
     prepared.sort(key=lambda item: item.bound.peak_bytes, reverse=True)
     best = _simulate(prepared[0], backend, times)
     for item in prepared[1:]:

@@ -11,12 +11,13 @@ names the kernel: its backward kernel then shows as `cotangent * h`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
 from mlx.nn import utils
+from mlx_lm.models import gated_delta
 
 from mlx_preflight.memory.replay.graph import Graph, Node
 
@@ -29,6 +30,12 @@ MARKS = {
 
 ATTENTION_MARK = "ArcSin"
 """Likewise for attention, which is fused in inference only and needs no gradient."""
+
+KERNEL_MARK = "ErfInv"
+"""Likewise for a kernel of mlx_lm's own, which has several results and no gradient."""
+
+KERNEL_WIDTH = 32
+"""Width of keys whose multiples mlx_lm/models/gated_delta.py (0.32) has a kernel for."""
 
 ATTENTION_WIDTHS = frozenset({64, 72, 80, 96, 128})
 """Head widths of the fused kernel for more than 8 queries: those it supports less those for
@@ -45,11 +52,12 @@ VECTOR_ROWS = 32
 
 
 @contextlib.contextmanager
-def fused(*, inference: bool) -> Iterator[None]:
+def fused(*, inference: bool, own: bool = False) -> Iterator[None]:
     """Make `mx.fast` return stand-ins for Metal's kernels.
 
     Args:
         inference: Whether attention is fused too; in training it is not.
+        own: Whether mlx_lm runs kernels of its own; in training it does not.
     """
     replacements: dict[str, Callable[..., Any]] = {
         "rms_norm": _rms_norm,
@@ -59,14 +67,22 @@ def fused(*, inference: bool) -> Iterator[None]:
     if inference:
         original = mx.fast.scaled_dot_product_attention
         replacements["scaled_dot_product_attention"] = _attention(original)
-    old = {name: getattr(mx.fast, name) for name in replacements}
+    loops = {"gated_delta_ops": _gated_delta(gated_delta.gated_delta_ops)} if own else {}
+    with replaced(mx.fast, replacements), replaced(gated_delta, loops):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Give a module, or a class, other functions for a while."""
+    old = {name: getattr(owner, name) for name in functions}
     try:
-        for name, function in replacements.items():
-            setattr(mx.fast, name, function)
+        for name, function in functions.items():
+            setattr(owner, name, function)
         yield
     finally:
         for name, function in old.items():
-            setattr(mx.fast, name, function)
+            setattr(owner, name, function)
 
 
 @contextlib.contextmanager
@@ -82,12 +98,8 @@ def drawn(key: list[Any]) -> Iterator[None]:
         key[0], own = mx.random.split(key[0])
         return original(p, shape, key=own)
 
-    if key:
-        setattr(mx.random, original.__name__, bernoulli)
-    try:
+    with replaced(mx.random, {original.__name__: bernoulli} if key else {}):
         yield
-    finally:
-        setattr(mx.random, original.__name__, original)
 
 
 def averaged(gradients: Any, ranks: int) -> Any:
@@ -153,6 +165,20 @@ def _attention(original: Callable[..., Any]) -> Callable[..., Any]:
     return attention
 
 
+def _gated_delta(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the rule of gated_delta.py as one kernel where Metal has it."""
+
+    def rule(q: Any, k: Any, v: Any, g: Any, beta: Any, state: Any = None, mask: Any = None) -> Any:
+        if state is None or k.shape[-1] % KERNEL_WIDTH:
+            return original(q, k, v, g, beta, state, mask)
+        rest = [q, k, v, g, beta, state, *([mask] if mask is not None else [])]
+        results = [((*k.shape[:2], *v.shape[2:]), q.dtype), (state.shape, state.dtype)]
+        blank = [mx.erfinv(mx.broadcast_to(mx.array(0, kind), shape)) for shape, kind in results]
+        return tuple(mx.depends(blank, rest))
+
+    return rule
+
+
 def _has_kernel(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> bool:
     if q[-1] != v[-1]:
         return False
@@ -166,6 +192,7 @@ def restore(graph: Graph) -> None:
     producer = {out: node for node in graph.nodes for out in node.outputs}
     kernels: dict[int, tuple[str, str, int, list[int]]] = {}
     dropped: set[int] = set()
+    unread = False
     for node in graph.nodes:
         first = node.inputs[0] if node.inputs else -1
         if node.name == "StopGradient" and first in kernels:
@@ -173,9 +200,12 @@ def restore(graph: Graph) -> None:
             dropped.add(id(node))
         elif node.name == "Multiply":
             _restore_one(node, kernels)
-        elif node.name == "Depends" and len(node.outputs) == 1 and first in producer:
+        elif node.name == "Depends" and first in producer:
             mark = producer[first]
-            if mark.name in MARKS:
+            if mark.name == KERNEL_MARK:
+                node.name, node.inputs = "CustomKernel", node.inputs[len(node.outputs) :]
+                unread = True
+            elif mark.name in MARKS:
                 names = MARKS[mark.name]
                 kernels[node.outputs[0]] = (*names, mark.inputs[0], node.inputs[1:])
                 dropped |= {id(node), id(mark)}
@@ -184,6 +214,8 @@ def restore(graph: Graph) -> None:
                 node.inputs = [mark.inputs[0], *node.inputs[1:]]
                 dropped.add(id(mark))
     graph.nodes = [node for node in graph.nodes if id(node) not in dropped]
+    if unread:
+        graph.prune()
 
 
 def _restore_one(node: Node, kernels: dict[int, tuple[str, str, int, list[int]]]) -> None:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import mlx.core as mx
-from mlx import nn
 from mlx.utils import tree_map
 from mlx_lm.tuner.trainer import default_loss
 
 from mlx_preflight.memory import architecture
-from mlx_preflight.memory.replay import checkpointing, loop, stand_ins
+from mlx_preflight.memory.replay import checkpointing, loop, sequential, stand_ins, unexported
 from mlx_preflight.memory.replay.graph import Graph, Recorder
 from mlx_preflight.memory.replay.simulation import Step
 from mlx_preflight.memory.replay.trees import fill, leaves
@@ -78,18 +77,18 @@ def _training(model: Any, optimizer: Any, settings: Settings, *, add: bool, upda
     lengths = mx.zeros((settings.batch_size, 2), mx.int32)
     arguments = [batch, lengths, *previous, *leaves(state)]
     labels = [*_labels(model, optimizer, len(previous)), *["temporaries"] * len(key)]
-    evaluate = checkpointing.value_and_gradient if settings.grad_checkpoint else _plain
+    evaluate = checkpointing.value_and_gradient if settings.grad_checkpoint else checkpointing.plain
 
     def step(*flat: Any) -> list[Any]:
         values = iter(flat[2:])
         before = fill(model.trainable_parameters(), values) if add else None
         fill(state, values)
-        with stand_ins.drawn(key):
+        with stand_ins.drawn(key), sequential.over(settings.row_tokens - 1):
             loss, tokens, gradient = evaluate(model, flat[0], flat[1])
         kept = _advance(model, optimizer, gradient, before, settings, update=update)
         return [loss, tokens, *leaves(kept), *leaves(state)]
 
-    with kernels(settings):
+    with kernels(settings, gradient=True):
         graph = export(step, arguments, labels)
     kept = 0 if update else sum(1 for _ in leaves(model.trainable_parameters()))
     loss, gradients, new = graph.outputs[:2], graph.outputs[2 : 2 + kept], graph.outputs[2 + kept :]
@@ -126,10 +125,11 @@ def validation(model: Any, settings: Settings) -> list[Step]:
 
     def evaluate(*flat: Any) -> list[Any]:
         fill(state, iter(flat[2 + len(previous) :]))
-        loss, tokens = default_loss(model, flat[0], flat[1])
+        with sequential.over(settings.row_tokens - 1):
+            loss, tokens = default_loss(model, flat[0], flat[1])
         return [loss * tokens, tokens]
 
-    with kernels(settings):
+    with kernels(settings, gradient=False):
         graph = export(evaluate, [batch, lengths, *previous, *leaves(state)], labels)
     return [
         Step(
@@ -144,19 +144,27 @@ def validation(model: Any, settings: Settings) -> list[Step]:
     ]
 
 
-def kernels(settings: Settings) -> contextlib.AbstractContextManager[None]:
-    """Return a context in which functions are traced as the backend's kernels run them."""
-    if settings.backend != "cpu":
-        return stand_ins.fused(inference=settings.inference)
-    return contextlib.nullcontext()
+def kernels(settings: Settings, *, gradient: bool) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which functions are traced as the backend's kernels run them.
+
+    Args:
+        settings: The run.
+        gradient: Whether one is wanted: the kernels of mlx_lm's own have none.
+    """
+    if settings.backend == "cpu":
+        return contextlib.nullcontext()
+    own = settings.backend == "metal" and not gradient
+    return stand_ins.fused(inference=settings.inference, own=own)
 
 
 def export(step: Callable[..., list[Any]], arguments: list[Any], labels: list[str]) -> Graph:
     """Trace a function and return its graph, with a label for each argument."""
     recorder = Recorder()
-    mx.export_function(recorder, step, *arguments)
+    with unexported.exportable():
+        mx.export_function(recorder, step, *arguments)
     graph = recorder.graph
     graph.labels = dict(zip(graph.inputs, labels, strict=True))
+    unexported.restore(graph)
     stand_ins.restore(graph)
     _restore_checkpoints(graph)
     return graph
@@ -186,19 +194,17 @@ def _advance(
     return None
 
 
-def _plain(model: Any, batch: Any, lengths: Any) -> tuple[Any, Any, Any]:
-
-    (loss, tokens), gradient = nn.value_and_grad(model, default_loss)(model, batch, lengths)
-    return loss, tokens, gradient
-
-
 def _restore_checkpoints(graph: Graph) -> None:
     """Rename the stand-ins of `CustomTransforms`, which cannot be exported.
 
-    A forward stand-in is a `Depends` with one result; the primitive that it stands for
-    reads its arguments first and the result last.
+    A forward stand-in is a `Depends` of results on inputs; the primitive that it stands for
+    reads its inputs first and the results last. The backward pass has a `Depends` of these
+    inputs on its results.
     """
-    for node in graph.nodes:
-        if node.name == "Depends" and len(node.outputs) == 1:
+    every = [node for node in graph.nodes if node.name == "Depends"]
+    backward = {(*node.inputs[len(node.outputs) :], *node.outputs) for node in every}
+    for node in every:
+        if tuple(node.inputs) not in backward:
+            count = len(node.outputs)
             node.name = "CustomTransforms"
-            node.inputs = [*node.inputs[1:], node.inputs[0]]
+            node.inputs = [*node.inputs[count:], *node.inputs[:count]]
