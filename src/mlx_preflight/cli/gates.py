@@ -83,7 +83,10 @@ def selftest(
         int, typer.Option("--workers", min=0, help="With --all: processes; 0: one for each CPU.")
     ] = 0,
     output: Annotated[
-        Path | None, typer.Option("--output", help="With --all: file for the result.")
+        Path | None,
+        typer.Option(
+            "--output", help="With --all: file for the result; other sessions in it stay."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,12 +99,11 @@ def selftest(
         raise UsageError("--session, --kills, --workers and --output need --all")
     if not everything:
         run_check(register.SELFTEST, load_context(project), as_json=as_json)
-    from mlx_preflight.core.json_file import write_json
     from mlx_preflight.selftest.injection import figures, harness
 
     found = harness.run(harness.chosen(session or ()), count=kills, workers=workers, note=note)
     if output is not None:
-        write_json(output, found)
+        harness.write(output, found)
     if as_json:
         print_json(found)
     else:

@@ -6,10 +6,13 @@ import dataclasses
 from typing import Any
 
 from mlx_preflight.core.errors import ChildError, ResultError
+from mlx_preflight.core.json_file import read_json
 from mlx_preflight.core.result import Status
 from mlx_preflight.criteria import generated_docs, inference, script
 from mlx_preflight.documents import training_documents
+from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 from mlx_preflight.plan import register as plan
+from mlx_preflight.runtime import workers
 from mlx_preflight.selftest.cases.checkpoints import WEIGHTS
 from mlx_preflight.selftest.cases.loading import BROKEN, ENDLESS
 from mlx_preflight.selftest.injection import tensors
@@ -20,6 +23,7 @@ from mlx_preflight.selftest.injection.steps import (
     changed,
     cut,
     edit_json,
+    instead,
     remove,
     replaced,
     settings,
@@ -32,6 +36,14 @@ SCRIPT = f"scripts/training/{inference.SCRIPT}"
 PAGE = f"docs/training/{training_documents.INFERENCE.name}"
 EVIDENCE = "docs/training/evidence/ac5-inference.json"
 ANSWERED = (plan.AC5_3, plan.AC5_4, plan.AC5_5, plan.AC5_6, plan.AC5_7)
+
+
+def _prompts(_: object) -> Any:
+    return read_json(EMBEDDED_FOLDER / "prompts.json")
+
+
+COPIED = (model_copy, instead(workers, "prompts_for", _prompts))
+"""A copy of the embedded model that is asked the same as the original."""
 
 
 def reread(sample: Sample) -> None:
@@ -89,17 +101,10 @@ SCRIPTS: dict[str, Step] = {
 CASES: tuple[Case, ...] = (
     KIT.clean("as it is"),
     KIT.clean("code that is not run", settings(run_answers=False), near=plan.AC5_4),
-    KIT.clean(
-        "longer answers",
-        first_answer(token_ids=lambda ids: (*ids, *ids)),
-        near=plan.AC5_3,
-        answer=True,
-    ),
-    KIT.clean("a copy in a folder", model_copy, near=plan.AC5_2),
+    KIT.clean("room for longer answers", settings(generate_tokens=160), near=plan.AC5_3),
+    KIT.clean("a copy in a folder", *COPIED, near=plan.AC5_2),
     *(KIT.defect(plan.AC5_1, name, step, reread, shared=True) for name, step in SCRIPTS.items()),
-    KIT.defect(
-        plan.AC5_2, "weights that are cut off", model_copy, cut(WEIGHTS, 1000), along=ANSWERED
-    ),
+    KIT.defect(plan.AC5_2, "weights that are cut off", *COPIED, cut(WEIGHTS, 1000), along=ANSWERED),
     KIT.defect(
         plan.AC5_2,
         "a time limit of nothing",
@@ -110,7 +115,7 @@ CASES: tuple[Case, ...] = (
     KIT.defect(
         plan.AC5_2,
         "a turn that never ends",
-        *(model_copy, *ENDLESS, settings(generate_tokens=40)),
+        *(*COPIED, *ENDLESS, settings(generate_tokens=40)),
         along=[plan.AC5_4, plan.AC5_6],
     ),
     KIT.defect(
@@ -134,7 +139,7 @@ CASES: tuple[Case, ...] = (
     KIT.defect(
         plan.AC5_4,
         "random weights",
-        *(model_copy, tensors.shuffled(WEIGHTS), settings(generate_tokens=40)),
+        *(*COPIED, tensors.shuffled(WEIGHTS), settings(generate_tokens=40)),
         along=[plan.AC5_6],
     ),
     KIT.defect(plan.AC5_4, "one word over and over", changed(gibberish), answer=True),

@@ -78,6 +78,7 @@ def faults_gates() -> tuple[str, ...]:
 
 STATUS = {
     (plan.GATE1_FORMAT, "a syntax error"): Status.ERROR,
+    (plan.GATE2_LINT, "a syntax error"): Status.ERROR,
     (plan.GATE3_TYPES, "a syntax error"): Status.ERROR,
     (plan.GATE4_UNIT, "only skipped tests"): Status.ERROR,
     (plan.GATE8_AUDIT, "a lock that is older than its project"): Status.ERROR,
@@ -251,7 +252,10 @@ STATIC: tuple[Case, ...] = (
         ),
     ),
     kit(plan.GATE7_BUILD).defect(
-        "GATE7", "a table that is no TOML", write("pyproject.toml", faults.PYPROJECT + "[tool\n")
+        "GATE7",
+        "a table that is no TOML",
+        write("pyproject.toml", faults.PYPROJECT + "[tool\n"),
+        status=Status.ERROR,
     ),
     kit(plan.GATE7_BUILD).defect(
         "GATE7",

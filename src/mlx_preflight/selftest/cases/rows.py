@@ -7,7 +7,7 @@ from typing import Any
 from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 from mlx_preflight.plan import register as plan
 from mlx_preflight.selftest.injection.bases import data, model_copy
-from mlx_preflight.selftest.injection.case import Case, Kit, Step
+from mlx_preflight.selftest.injection.case import Case, Kit, Sample, Step
 from mlx_preflight.selftest.injection.row_faults import (
     FAULTS,
     TEMPLATE,
@@ -16,7 +16,7 @@ from mlx_preflight.selftest.injection.row_faults import (
     called,
     turns,
 )
-from mlx_preflight.selftest.injection.steps import arguments, edit_json, sample_fields
+from mlx_preflight.selftest.injection.steps import arguments, edit_json
 from mlx_preflight.selftest.injection.training_rows import chat, chats, lines
 
 NOTES = [chat(f"q {i}", f"a {i}", id=i, source="here") for i in range(8)]
@@ -108,18 +108,20 @@ def clean(files: dict[str, Any], words: tuple[str, ...], text: str | None) -> tu
     return steps(Fault(files, "", arguments=words, template=text))
 
 
-SHARED = sample_fields(launch=("mlx.launch", "-n", "2"))
-"""Two processes on this machine share each batch."""
+def shared(sample: Sample) -> None:
+    """Start the run as two processes on this machine, which share each batch."""
+    sample.launch = ("mlx.launch", "-n", "2", "mlx_lm.lora", *(sample.training or ()))
+
 
 CASES: tuple[Case, ...] = (
     KIT.clean(
-        "two processes", *clean({"train": chats(12)}, (), TEMPLATE), SHARED, near=plan.RUN4_12
+        "two processes", *clean({"train": chats(12)}, (), TEMPLATE), shared, near=plan.RUN4_12
     ),
     KIT.defect(
         plan.RUN4_12,
         "a batch that two processes cannot share",
         *clean({"train": chats(12)}, ("--batch-size", "3"), TEMPLATE),
-        SHARED,
+        shared,
         blocks=True,
     ),
     *(KIT.clean(name, *clean(*made)) for name, made in CLEAN.items()),

@@ -9,9 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlx_preflight.core.json_file import read_json, write_json
 from mlx_preflight.plan import register
 from mlx_preflight.selftest.injection import bases, catalogue, figures, kills, pool
 from mlx_preflight.selftest.injection.case import Case
+
+LIMIT_BYTES = 20_000_000
+"""Size of a result; each case takes about 400 bytes."""
 
 
 def chosen(sessions: Sequence[str] = ()) -> tuple[Case, ...]:
@@ -53,3 +57,14 @@ def run(
         killed = kills.run(count, Path(folder) / "kills", workers, note) if count else None
     seconds = time.perf_counter() - begin
     return figures.document(cases, found, seconds, killed)
+
+
+def write(path: Path, found: dict[str, Any]) -> None:
+    """Write a result; what a file that is there says of other sessions stays in it.
+
+    Raises:
+        ResultError: The file cannot be read or written.
+    """
+    if path.exists():
+        found = figures.merged(read_json(path, limit_bytes=LIMIT_BYTES), found)
+    write_json(path, found)

@@ -70,7 +70,9 @@ class Place:
         return self.folder / ".preflight" / "benchmarks.jsonl"
 
 
-def run(count: int, folder: Path, workers: int, note: Callable[[str], None]) -> dict[str, Any]:
+def run(
+    count: int, folder: Path, workers: int, note: Callable[[str], None], seed: int = 0
+) -> dict[str, Any]:
     """Kill small sessions at random moments, and return what was found.
 
     Args:
@@ -78,11 +80,17 @@ def run(count: int, folder: Path, workers: int, note: Callable[[str], None]) -> 
         folder: Empty folder for the projects.
         workers: Projects side by side.
         note: Shows progress.
+        seed: Of the moments, which no second run meets exactly all the same.
     """
     begin = time.perf_counter()
     shares = [count // workers + (number < count % workers) for number in range(workers)]
     with child.side_by_side(workers) as pool:
-        done = list(pool.map(lambda item: _killed(folder / str(item[0]), *item), enumerate(shares)))
+        done = list(
+            pool.map(
+                lambda item: _killed(folder / str(item[0]), f"{seed}-{item[0]}", item[1]),
+                enumerate(shares),
+            )
+        )
     note(f"faults: {count} runs killed")
     ends = sorted({name for place in done for name in place.counts})
     return {
@@ -94,7 +102,7 @@ def run(count: int, folder: Path, workers: int, note: Callable[[str], None]) -> 
     }
 
 
-def _killed(folder: Path, seed: int, count: int) -> Place:
+def _killed(folder: Path, seed: str, count: int) -> Place:
     # No secret hangs on these numbers.
     place = Place(folder, random.Random(seed))  # noqa: S311  (moments of kills)
     folder.mkdir(parents=True)

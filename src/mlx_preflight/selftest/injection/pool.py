@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ TIMEOUT_S = 900.0
 FEW = {
     plan.AC3_INSTALLATION: 6,
     plan.AC4_LOADING: 12,
+    plan.AC5_INFERENCE: 5,
     plan.GATE4_UNIT: 8,
     plan.GATE5_INTEGRATION: 8,
     plan.FINISH1_ADAPTER: 12,
@@ -36,8 +38,8 @@ FEW = {
 }
 """Cases of one worker, where each takes seconds."""
 
-WHOLE = (plan.AC5_INFERENCE, plan.AC6_MEMORY)
-"""Sessions whose cases share what one process measured."""
+WHOLE = (plan.AC6_MEMORY,)
+"""Sessions whose cases share more than the base: the predictor is calibrated once in a process."""
 
 MANY = 30
 
@@ -56,22 +58,38 @@ class Found:
 
     Attributes:
         trials: How every case ended.
-        tracebacks: The first line behind each traceback that a worker printed.
-        orphans: Names of processes that a worker left behind.
+        tracebacks: Session → last line of each traceback that a worker printed.
+        orphans: Session → names of processes that a worker left behind.
     """
 
     trials: list[Trial] = field(default_factory=list)
-    tracebacks: list[str] = field(default_factory=list)
-    orphans: list[str] = field(default_factory=list)
+    tracebacks: dict[str, list[str]] = field(default_factory=dict)
+    orphans: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, other: Found) -> None:
+        """Take over what another worker found."""
+        self.trials += other.trials
+        for mine, theirs in (
+            (self.tracebacks, other.tracebacks),
+            (self.orphans, other.orphans),
+        ):
+            for session, lines in theirs.items():
+                mine.setdefault(session, []).extend(lines)
 
 
 def batches(cases: Sequence[Case]) -> list[Batch]:
-    """Return the cases in batches of one session each, those that take longest first."""
+    """Return the cases in batches of one session each, those that take longest first.
+
+    Cases that share what is measured on the base are one batch: it is measured once.
+    """
     made = []
     for session in dict.fromkeys(case.session for case in cases):
         mine = [case for case in cases if case.session == session]
-        size = len(mine) if session in WHOLE else FEW.get(session, MANY)
-        made += [Batch(session, tuple(mine[at : at + size])) for at in range(0, len(mine), size)]
+        shared = [case for case in mine if case.shared or case.answer]
+        own = [case for case in mine if not (case.shared or case.answer)]
+        size = len(own) or 1 if session in WHOLE else FEW.get(session, MANY)
+        parts = [own[at : at + size] for at in range(0, len(own), size)]
+        made += [Batch(session, tuple(part)) for part in (shared, *parts) if part]
     order = [*WHOLE, plan.FINISH2_MODEL, plan.FINISH1_ADAPTER, *FEW]
     return sorted(made, key=lambda item: _place(order, item.session))
 
@@ -91,21 +109,24 @@ def run(cases: Sequence[Case], kept: Path, workers: int, note: Callable[[str], N
     """
     found = Found()
     planned = batches(cases)
+    stop = threading.Event()
     with child.side_by_side(workers) as pool:
-        for number, part in enumerate(pool.map(lambda item: _judged(item, kept), planned), 1):
-            found.trials += part.trials
-            found.tracebacks += part.tracebacks
-            found.orphans += part.orphans
-            done = f"{len(found.trials)} of {len(cases)} cases"
-            note(f"faults: {done}, {planned[number - 1].session}")
+        try:
+            parts = pool.map(lambda item: _judged(item, kept, stop), planned)
+            for batch, part in zip(planned, parts, strict=True):
+                found.add(part)
+                note(f"faults: {len(found.trials)} of {len(cases)} cases, {batch.session}")
+        finally:
+            # After Ctrl-C no other worker takes the place of one that was killed.
+            stop.set()
     return found
 
 
-def _judged(batch: Batch, kept: Path) -> Found:
+def _judged(batch: Batch, kept: Path, stop: threading.Event) -> Found:
     """Judge a batch; where the worker dies, the case in hand died, and another one goes on."""
     found = Found()
     left = [case.id for case in batch.cases]
-    while left:
+    while left and not stop.is_set():
         with tempfile.TemporaryDirectory(prefix="preflight-faults-") as folder:
             done = list(_worker(batch.session, left, Path(folder), kept, found))
         found.trials += done
@@ -124,6 +145,7 @@ def _worker(
     asked = {"session": session, "cases": list(ids), "folder": str(folder), "kept": str(kept)}
     write_json(job, asked)
     answers.touch()
+    lines = found.tracebacks.setdefault(session, [])
     try:
         done = child.run_child(
             (sys.executable, "-m", f"{__package__}.worker", str(job), str(answers)),
@@ -131,10 +153,10 @@ def _worker(
             timeout_s=TIMEOUT_S,
             env={**child.child_environment(), MARK: mark},
         )
-        found.tracebacks += tracebacks(done)
+        lines += tracebacks(done)
     except ChildError as error:
-        found.tracebacks.append(str(error))
-    found.orphans += end_marked(mark)
+        lines.append(str(error))
+    found.orphans.setdefault(session, []).extend(end_marked(mark))
     for line in answers.read_text(encoding="utf-8").splitlines():
         yield Trial(**parse_json(line))
 
