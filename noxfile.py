@@ -34,3 +34,12 @@ def lowest(session: nox.Session) -> None:
     project = Path(session.create_tmp())
     (project / "pyproject.toml").touch()
     session.run("python", "-m", "mlx_preflight", "check", "e2e", "--project", str(project))
+
+
+@nox.session(venv_backend="uv|virtualenv", reuse_venv=True, default=False)
+def faults(session: nox.Session) -> None:
+    """Plant a defect and a clean neighbour for every check: `nox -s faults -- --session e2e`."""
+    session.install("-e", ".[tests]", "pip>=25,<27")
+    # A part is for whoever changes a session; only the whole is recorded.
+    given = session.posargs or ["--kills", "500", "--output", "benchmarks/results/faults.json"]
+    session.run("python", "-m", "mlx_preflight", "selftest", "--all", *given)

@@ -9,145 +9,26 @@ import mlx.core as mx
 import pytest
 
 from mlx_preflight.core.result import Status
+from mlx_preflight.selftest.cases import configs
+from mlx_preflight.selftest.injection.bases import LORA
 from tests.training.conftest import CLEAN, Judge, Write, failed
 
 SESSION = "run1-config"
-LORA = {"rank": 8, "dropout": 0.0, "scale": 20.0}
-
-CLEAN_RUNS: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "every layer": {"num_layers": -1},
-    "its own adapters": {"lora_parameters": LORA},
-    "adapters of two layers": {
-        "lora_parameters": {**LORA, "keys": ["self_attn.q_proj", "self_attn.v_proj"]}
-    },
-    "dora": {"fine_tune_type": "dora"},
-    "full": {"fine_tune_type": "full"},
-    "an integer where a number is wanted": {"learning_rate": 1},
-    "a schedule": {
-        "iters": 40,
-        "lr_schedule": {"name": "cosine_decay", "warmup": 4, "arguments": [1e-5, 36, 1e-7]},
-    },
-    "an optimizer with settings": {
-        "optimizer": "adamw",
-        "optimizer_config": {"adamw": {"betas": [0.9, 0.98], "weight_decay": 0.01}},
-    },
-    "muon": {"optimizer": "muon"},
-    "accumulation": {"grad_accumulation_steps": 2},
-    "all validation batches": {"val_batches": -1},
-    "a text of features": {"prompt_feature": "question", "completion_feature": "answer"},
-    "a seed": {"seed": 4294967295},
-}
-
-FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
-    # name: (check, changed settings, part of the reason)
-    "an older name": ("RUN1.2", {"lora_layers": 4}, "mlx-lm's key is num_layers: 2 would be used"),
-    "a hyphen": ("RUN1.2", {"batch-size": 4}, "mlx-lm's key is batch_size"),
-    "a warmup of its own": ("RUN1.2", {"warmup": 10}, "lr_schedule.warmup"),
-    "a weight decay of its own": ("RUN1.2", {"weight_decay": 0.1}, "adamw.weight_decay"),
-    "an alpha of its own": ("RUN1.2", {"lora_alpha": 16}, "scale, which is alpha / rank"),
-    "rank-stabilized": ("RUN1.2", {"use_rslora": True}, "no such setting"),
-    "a misspelt key": ("RUN1.2", {"learning_rat": 1e-4}, "key is learning_rate: the default 1e-05"),
-    "an alpha among the adapters": (
-        "RUN1.2",
-        {"lora_parameters": {**LORA, "alpha": 16}},
-        "lora_parameters.alpha: not read; mlx-lm's key is scale",
-    ),
-    "an unknown key of the schedule": (
-        "RUN1.2",
-        {"lr_schedule": {"name": "cosine_decay", "arguments": [1e-5, 9], "warmup_steps": 2}},
-        "lr_schedule.warmup_steps",
-    ),
-    "a text for a number": ("RUN1.3", {"learning_rate": "0.00001"}, "a text, not a number"),
-    "a fraction for a count": ("RUN1.3", {"iters": 2.5}, "iters: invalid int value: '2.5'"),
-    "a text for a switch": ("RUN1.3", {"grad_checkpoint": "no"}, "'no' is not true or false"),
-    "an unknown optimizer": ("RUN1.3", {"optimizer": "lion"}, "invalid choice: 'lion'"),
-    "an unknown kind of tuning": ("RUN1.3", {"fine_tune_type": "qlora"}, "invalid choice"),
-    "no iterations": ("RUN1.3", {"iters": 0}, "iters: 0; expected at least 1"),
-    "no rows in a batch": ("RUN1.3", {"batch_size": 0}, "batch_size: 0"),
-    "a report every 0 steps": ("RUN1.3", {"steps_per_report": 0}, "divides by it"),
-    "a validation every 0 steps": ("RUN1.3", {"steps_per_eval": 0}, "divides by it"),
-    "a file every 0 steps": ("RUN1.3", {"save_every": 0}, "divides by it"),
-    "no validation batch": ("RUN1.3", {"val_batches": 0}, "the validation loss is NaN"),
-    "nothing accumulated": ("RUN1.3", {"grad_accumulation_steps": 0}, "as the trainer demands"),
-    "a rate of 0": ("RUN1.3", {"learning_rate": 0.0}, "nothing is learned"),
-    "a negative seed": ("RUN1.3", {"seed": -1}, "as numpy demands"),
-    "one token": ("RUN1.3", {"max_seq_length": 1}, "a row of one token has no target"),
-    "a list for a mapping": ("RUN1.3", {"lora_parameters": [8, 0, 20]}, "expected rank"),
-    "no scale": ("RUN1.3", {"lora_parameters": {"rank": 16, "dropout": 0}}, "KeyError 'scale'"),
-    "no dropout": ("RUN1.3", {"lora_parameters": {"rank": 16, "scale": 2}}, "KeyError 'dropout'"),
-    "a dropout of 1": ("RUN1.3", {"lora_parameters": {**LORA, "dropout": 1}}, "below 1"),
-    "a rank of 0": ("RUN1.3", {"lora_parameters": {**LORA, "rank": 0}}, "at least 1"),
-    "a scale of 0": ("RUN1.3", {"lora_parameters": {**LORA, "scale": 0}}, "other than 0"),
-    "neither train nor test": ("RUN1.4", {"train": None}, "neither train nor test"),
-    "a threshold": ("RUN1.4", {"clear_cache_threshold": 1000}, "no effect"),
-    "adapters of a full tuning": (
-        "RUN1.4",
-        {"fine_tune_type": "full", "lora_parameters": LORA},
-        "no effect: fine_tune_type is full",
-    ),
-    "a name without a report": ("RUN1.4", {"project_name": "x"}, "no effect without report_to"),
-    "more accumulated than there are": ("RUN1.4", {"grad_accumulation_steps": 9}, "fewer iters"),
-    "the settings of another optimizer": (
-        "RUN1.4",
-        {"optimizer_config": {"adamw": {"weight_decay": 0.1}}},
-        "it is adamw's, and optimizer is adam",
-    ),
-    "a rate that the schedule replaces": (
-        "RUN1.4",
-        {
-            "learning_rate": 1e-4,
-            "lr_schedule": {"name": "cosine_decay", "arguments": [1e-5, 9]},
-        },
-        "lr_schedule starts at 1e-05",
-    ),
-    "a warmup without an end": (
-        "RUN1.4",
-        {"lr_schedule": {"name": "cosine_decay", "arguments": [1e-5, 9], "warmup": 100}},
-        "100 steps, and the run has 4 updates",
-    ),
-    "no data": ("RUN1.5", {"data": None}, "the default mlx-community/WikiSQL"),
-    "data that is not there": ("RUN1.5", {"data": "./dta"}, "./dta: no such folder"),
-    "more blocks than there are": ("RUN1.6", {"num_layers": 99}, "num_layers is 99"),
-    "a key without its block": (
-        "RUN1.6",
-        {"lora_parameters": {**LORA, "keys": ["q_proj"]}},
-        "nothing is trained",
-    ),
-    "an unknown schedule": (
-        "RUN1.7",
-        {"lr_schedule": {"name": "cosine", "arguments": [1e-5, 9]}},
-        "has no attribute 'cosine'",
-    ),
-    "a schedule without arguments": (
-        "RUN1.7",
-        {"lr_schedule": {"name": "cosine_decay"}},
-        "KeyError",
-    ),
-    "an unknown setting of the optimizer": (
-        "RUN1.7",
-        {"optimizer": "adamw", "optimizer_config": {"adamw": {"decay": 0.1}}},
-        "unexpected keyword argument 'decay'",
-    ),
-    "a file that is not there": ("RUN1.8", {"resume_adapter_file": "x.safetensors"}, "not found"),
-    "an unknown service": ("RUN1.10", {"report_to": "tensorboard"}, "mlx-lm reports to"),
-    "a service that is not installed": ("RUN1.10", {"report_to": "swanlab"}, "is not installed"),
-}
 
 
-@pytest.mark.parametrize("name", CLEAN_RUNS)
+@pytest.mark.parametrize("name", configs.CLEAN)
 def test_a_clean_configuration_has_no_finding(
     name: str, write_run: Write, judge_run: Judge
 ) -> None:
     """What trains passes every check."""
-    checks = judge_run(write_run(**CLEAN_RUNS[name]), SESSION)
+    checks = judge_run(write_run(**configs.CLEAN[name]), SESSION)
     assert {key: checks[key].reason for key in failed(checks)} == {}
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", configs.FAULTS)
 def test_a_fault_is_found_by_its_check_alone(name: str, write_run: Write, judge_run: Judge) -> None:
     """The check of a trap fails, says what is wrong and where, and no other one fails."""
-    check, changes, part = FAULTS[name]
+    check, changes, part = configs.FAULTS[name]
     checks = judge_run(write_run(**changes), SESSION)
     wrong = {key for key, found in checks.items() if found.status in (Status.FAIL, Status.ERROR)}
     assert (wrong, part in checks[check].reason) == ({check}, True), checks[check].reason

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,9 +15,10 @@ from mlx_preflight.core.text import strip_escapes
 from mlx_preflight.plan import register
 from mlx_preflight.run.context import Context
 from mlx_preflight.run.session import run_session
+from mlx_preflight.selftest.cases.rows import CLEAN
+from mlx_preflight.selftest.injection.row_faults import FAULTS, TEMPLATE, Fault
 from tests.training import rows_of
-from tests.training.data_faults import FAULTS, TEMPLATE, TOOLS_TEMPLATE, Fault, called, turns
-from tests.training.rows_of import chat, chats, lines
+from tests.training.rows_of import chats
 
 pytestmark = pytest.mark.slow
 
@@ -91,59 +91,6 @@ def test_the_trainer_fails_as_announced(name: str, tmp_path: Path) -> None:
         assert re.search(rf"^[\w.]*{fault.raises}", said[-600:], re.MULTILINE), said[-3000:]
         if fault.says != "test.jsonl has 2":
             assert len(losses) == first - 1, said[-3000:]
-
-
-NOTES = [chat(f"q {i}", f"a {i}", id=i, source="here") for i in range(8)]
-PAIRS = [{"prompt": f"p {i}", "completion": f"c {i}"} for i in range(8)]
-
-CLEAN: dict[str, tuple[dict[str, Any], tuple[str, ...], str | None]] = {
-    "chat": ({"train": chats(12)}, (), TEMPLATE),
-    "chat with a mask": ({"train": chats(12)}, ("--mask-prompt",), TEMPLATE),
-    "pairs": ({"train": PAIRS}, (), TEMPLATE),
-    "pairs with a mask": ({"train": PAIRS}, ("--mask-prompt",), TEMPLATE),
-    "text for a base model": (
-        {name: [{"text": f"{name} {i}"} for i in range(9)] for name in ("train", "valid")},
-        (),
-        None,
-    ),
-    "U+2028 within a text": (
-        {"train": "".join(f'{{"text": "{i}\u2028b\x85c"}}\n' for i in range(8))},
-        (),
-        TEMPLATE,
-    ),
-    "letters of many scripts": (
-        {"train": [chat(f"é {i} 漢字 🙂", "Ω") for i in range(8)]},
-        (),
-        TEMPLATE,
-    ),
-    "notes beside the messages": ({"train": NOTES}, (), TEMPLATE),
-    "tool calls with objects": (
-        {"train": [called({"a": i}) for i in range(8)]},
-        ("--mask-prompt",),
-        TOOLS_TEMPLATE,
-    ),
-    "many turns without a mask": (
-        {"train": [turns("system", *["user", "assistant"] * n) for n in range(1, 9)]},
-        (),
-        TEMPLATE,
-    ),
-    "Windows line ends, none at the end": (
-        {"train": lines(chats(8)).strip().replace("\n", "\r\n")},
-        (),
-        TEMPLATE,
-    ),
-    "a test that is asked for": ({"train": chats(8), "test": chats(8, 5)}, ("--test",), TEMPLATE),
-    "equal answers to different questions": (
-        {"train": [chat(f"q {i}", "yes") for i in range(8)]},
-        ("--mask-prompt",),
-        TEMPLATE,
-    ),
-    "one long row among many": (
-        {"train": [*chats(200, most=9), chat("a", "word " * 40)]},
-        ("--max-seq-length", "128"),
-        TEMPLATE,
-    ),
-}
 
 
 @pytest.mark.parametrize("name", CLEAN)

@@ -15,10 +15,10 @@ from mlx_lm.utils import load_tokenizer
 
 from mlx_preflight.core.errors import DataError
 from mlx_preflight.runtime import data_file
+from mlx_preflight.selftest.injection.row_faults import TEMPLATE
 from mlx_preflight.training import row_reading, rows
 from mlx_preflight.training.training_run import read_run
 from tests.training import rows_of
-from tests.training.data_faults import TEMPLATE
 
 
 def read(project: Path, data: Path, *arguments: str, model: Path = rows_of.MODEL) -> rows.Rows:

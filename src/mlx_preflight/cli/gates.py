@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,8 +14,10 @@ from mlx_preflight.cli.options import (
     PythonOption,
     group,
     load_context,
+    note,
     print_json,
     run_check,
+    show_facts,
 )
 from mlx_preflight.core.errors import AdvisoryError, UsageError
 from mlx_preflight.core.toml_table import suggest
@@ -29,7 +31,11 @@ def attach(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.add_typer(baseline, name="baseline")
     app.add_typer(advisories, name="advisories")
-    app.command("selftest", epilog="Example:  mlx-preflight selftest --json")(selftest)
+    app.command(
+        "selftest",
+        epilog="Examples:  mlx-preflight selftest --json  ·  "
+        "mlx-preflight selftest --all --session gate4-unit",
+    )(selftest)
 
 
 @baseline.command(
@@ -63,13 +69,54 @@ def record(
 
 def selftest(
     project: ProjectOption = Path(),
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Plant a defect and a clean neighbour for every check.")
+    ] = False,
+    session: Annotated[
+        list[str] | None, typer.Option("--session", help="With --all: those of this session only.")
+    ] = None,
+    kills: Annotated[
+        int, typer.Option("--kills", min=0, help="With --all: runs killed at a random moment.")
+    ] = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="With --all: processes; 0: one for each CPU.")
+    ] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", help="With --all: file for the result; other sessions in it stay."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plant one fault per gate in a sample, and see that exactly its gate turns red.
 
     It runs the tools of this venv; `nox -s selftest` makes a venv that has them all.
+    With --all every check of the plan is tried, in a checkout of mlx-preflight.
     """
-    run_check(register.SELFTEST, load_context(project), as_json=as_json)
+    if not everything and (session or kills or workers or output):
+        raise UsageError("--session, --kills, --workers and --output need --all")
+    if not everything:
+        run_check(register.SELFTEST, load_context(project), as_json=as_json)
+    from mlx_preflight.selftest.injection import figures, harness
+
+    found = harness.run(harness.chosen(session or ()), count=kills, workers=workers, note=note)
+    if output is not None:
+        harness.write(output, found)
+    if as_json:
+        print_json(found)
+    else:
+        _show_faults(found)
+    raise typer.Exit(int(bool(figures.problems(found))))
+
+
+def _show_faults(found: dict[str, Any]) -> None:
+    from mlx_preflight.selftest.injection import figures
+
+    for line in figures.problems(found):
+        typer.echo(line)
+    show_facts("planted faults", {**found["figures"], "seconds": found["seconds"]}, as_json=False)
 
 
 @advisories.command(epilog="Example:  mlx-preflight advisories serve osv-pypi.zip --port 8642")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlx_preflight.models import catalog
 from mlx_preflight.plan import register
-from tests.training.rows_of import chat, chats, lines
+from mlx_preflight.selftest.injection.training_rows import chat, chats, lines
 
 TEMPLATE = json.loads((catalog.EMBEDDED_FOLDER / "tokenizer_config.json").read_text("utf-8"))[
     "chat_template"
