@@ -6,6 +6,7 @@ leave the rest. `OWN` has what a type reads in a form of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pkgutil
 import shutil
@@ -139,6 +140,9 @@ FIELDS: dict[str, Any] = {
 }
 """Fields of every config; the vocabulary is that of the embedded tokenizer."""
 
+FOR_ALL = ("model_type", "eos_token_id", "dtype", "vocab_size")
+"""Fields that stay whether a model reads them or not."""
+
 _HYBRID = ["linear_attention", "full_attention"] * (LAYERS // 2)
 
 OWN: dict[str, dict[str, Any]] = {
@@ -188,9 +192,13 @@ def config_of(model_type: str, **changes: Any) -> dict[str, Any]:
         model_type: One of `model_types`.
         changes: Fields that differ.
     """
-    own = {**FIELDS, **OWN.get(model_type, {}), **changes, "model_type": model_type}
-    text = {**own, "model_type": _text_type(model_type)}
-    return json.loads(json.dumps({**own, "text_config": text}))
+    whole = {**FIELDS, **OWN.get(model_type, {}), **changes, "model_type": model_type}
+    whole["text_config"] = {**whole, "model_type": _text_type(model_type)}
+    read = {item.name for item in dataclasses.fields(_get_classes(whole)[1])}
+    # Others would be read by transformers, which refuses some of them.
+    found = {name: value for name, value in whole.items() if name in {*read, *FOR_ALL, *changes}}
+    copied: dict[str, Any] = json.loads(json.dumps(found))
+    return copied
 
 
 def _text_type(model_type: str) -> str:
