@@ -223,11 +223,12 @@ def build(config: Mapping[str, Any]) -> Any:
     mx.random.seed(0)
     model_class, args_class = _get_classes(dict(config))
     model = model_class(args_class.from_dict(dict(config)))
+    dtype = getattr(mx, config["dtype"])
 
     def filled(array: mx.array) -> mx.array:
         if not mx.issubdtype(array.dtype, mx.floating):
             return array
-        return (0.05 * mx.random.normal(array.shape)).astype(array.dtype)
+        return (0.05 * mx.random.normal(array.shape)).astype(dtype)
 
     model.update(tree_map(filled, model.parameters()))
     return model

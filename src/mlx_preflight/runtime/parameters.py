@@ -41,7 +41,8 @@ def count_stored(model: Any, config: Mapping[str, Any], folder: Path) -> int | N
     """
     arrays: dict[str, mx.array] = {}
     for file in sorted(folder.glob(WEIGHTS_GLOB)):
-        arrays.update(mx.load(str(file)))
+        held: Any = mx.load(str(file))
+        arrays.update(held)
     model_class, args_class = _get_classes(dict(config))
     other = model_class(args_class.from_dict(dict(config)))
     kept = other.sanitize(arrays) if hasattr(other, "sanitize") else arrays
