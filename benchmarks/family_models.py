@@ -6,10 +6,12 @@ leave the rest. `OWN` has what a type reads in a form of its own.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pkgutil
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,13 @@ _ROPE = {
     "partial_rotary_factor": 0.5,
     "mrope_section": [2, 3, 3],
     "llama_4_scaling_beta": 0.1,
+    "original_max_position_embeddings": 1024,
+}
+
+_YARN = {
+    **dict.fromkeys(("factor", "mscale", "mscale_all_dim", "beta_slow"), 1.0),
+    "type": "yarn",
+    "beta_fast": 32,
     "original_max_position_embeddings": 1024,
 }
 
@@ -72,6 +81,8 @@ _SIZES: dict[str, int] = {
     **dict.fromkeys(("swa_v_head_dim", "global_head_dim"), 32),
     **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 4),
     **dict.fromkeys(("mamba_num_heads", "mamba_n_heads", "index_n_heads"), 4),
+    **dict.fromkeys(("swa_num_key_value_heads",), 2),
+    **dict.fromkeys(("block_dim", "block_ff_dim"), 128),
     **dict.fromkeys(("swa_num_attention_heads", "num_attention_groups"), 4),
     **dict.fromkeys(("kv_lora_rank", "q_lora_rank", "lora_rank", "laurel_rank"), 32),
     **dict.fromkeys(("a_low_rank_dim", "decay_low_rank_dim", "gate_low_rank_dim"), 32),
@@ -150,16 +161,30 @@ OWN: dict[str, dict[str, Any]] = {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 10000.0},
         "ffn_config": {"ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
     },
-    "exaone4": {"sliding_window_pattern": "LG", "rope_scaling": {"rope_type": "default"}},
+    "deepseek_v2": {"rope_scaling": _YARN},
+    "exaone4": {
+        "sliding_window_pattern": "LG",
+        "rope_scaling": {"rope_type": "default"},
+        "layer_types": ["sliding_attention", "full_attention"] * (LAYERS // 2),
+    },
+    "falcon_h1": {"mamba_n_heads": 8},
+    "hunyuan": {"rope_scaling": {"type": "dynamic", "alpha": 1.0, "factor": 1.0}},
+    "llama4": {"num_experts_per_tok": 1},
+    "mamba2": {"num_heads": 8},
+    "mellum": {"rope_parameters": {"full_attention": _ROPE, "sliding_attention": _ROPE}},
     "lfm2": {"layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
+    "lfm2-vl": {"layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
-    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * (LAYERS // 2)},
+    "granitemoehybrid": {
+        "layer_types": ["mamba", "attention"] * (LAYERS // 2),
+        "mamba_n_heads": 8,
+    },
     "olmo_hybrid": {"layer_types": _HYBRID},
     "qwen3_5": {"layer_types": _HYBRID},
     "qwen3_next": {"layer_types": _HYBRID},
     "mimo_v2_flash": {"moe_layer_freq": [0, 1, 1, 1]},
     "minimax_m3_vl": {"moe_layer_freq": [0, 1, 1, 1]},
-    "nemotron_h": {"hybrid_override_pattern": ["M", "*", "-", "E"], "layer_types": None},
+    "nemotron_h": {"layers_block_type": ["mamba", "attention", "mlp", "moe"]},
     "nemotron-nas": {
         "block_configs": [
             {"attention": {"n_heads_in_group": 2}, "ffn": {"ffn_mult": 1.0}} for _ in range(LAYERS)
@@ -173,6 +198,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
     "spark2_5": {
+        "hidden_act": "gelu",
         "rope_parameters": {"full_attention": _ROPE, "sliding_attention": _ROPE},
     },
 }
@@ -196,7 +222,8 @@ def config_of(model_type: str, **changes: Any) -> dict[str, Any]:
     whole["text_config"] = {**whole, "model_type": _text_type(model_type)}
     read = {item.name for item in dataclasses.fields(_get_classes(whole)[1])}
     # Others would be read by transformers, which refuses some of them.
-    found = {name: value for name, value in whole.items() if name in {*read, *FOR_ALL, *changes}}
+    read |= {*FOR_ALL, *OWN.get(model_type, ()), *changes}
+    found = {name: value for name, value in whole.items() if name in read}
     copied: dict[str, Any] = json.loads(json.dumps(found))
     return copied
 
@@ -252,7 +279,8 @@ def save(
     folder.mkdir(parents=True)
     model, stored = build(config), dict(config)
     if bits is not None:
-        model, stored = utils.quantize_model(model, stored, GROUP, bits)
+        with contextlib.redirect_stdout(sys.stderr):  # (it prints what it did)
+            model, stored = utils.quantize_model(model, stored, GROUP, bits)
     weights = {**dict(tree_flatten(model.parameters())), **(extra or {})}
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
     (folder / "config.json").write_text(json.dumps(stored), encoding="utf-8")

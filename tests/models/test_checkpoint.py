@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 import mlx_preflight
 from mlx_preflight.core.errors import CheckpointError
 from mlx_preflight.models import checkpoint as c
-from mlx_preflight.models import files, values
+from mlx_preflight.models import files, source, values
 from mlx_preflight.models.dtypes import stored_dtype
 from mlx_preflight.models.validation import validate
 
@@ -735,6 +735,28 @@ def test_types_in_which_nothing_computes_are_a_problem(tmp_path: Path) -> None:
         assert problem in validate(c.inspect(folder)).problems
     table = {**arrays(), "model.position_ids": np.ones(4, np.int64)}
     assert c.check_dtypes(c.inspect(make(tmp_path / "table", table))) == []
+
+
+def test_words_of_bit_linear_layers_are_packed(tmp_path: Path) -> None:
+    """BitNet's are bytes beside one scale, and no weights of a wrong type."""
+    tensors = {**arrays(), "x.weight": np.ones((4, 4), np.uint8)}
+    (problem,) = c.check_dtypes(c.inspect(make(tmp_path / "alone", tensors)))
+    assert "are U8" in problem
+    tensors["x.weight_scale"] = np.ones(1, np.float32)
+    assert c.check_dtypes(c.inspect(make(tmp_path / "scaled", tensors))) == []
+
+
+def test_a_prediction_is_made_from_what_is_stored(tmp_path: Path) -> None:
+    """The config of a folder says of its weights what their bytes are; a partial one stays."""
+    declared = {"bits": 4, "group_size": 32}
+    folder = make(tmp_path, halved(), quantization=declared, quantization_config=declared)
+    found = source.find(str(folder)).config
+    assert found["dtype"] == "float16"
+    assert not {"quantization", "quantization_config"} & set(found)
+    (folder / "tokenizer.json").unlink()
+    assert source.find(str(folder)).config["quantization"] == declared
+    whole = make(tmp_path / "whole", quantized(), quantization=declared)
+    assert source.find(str(whole)).config["quantization"] == declared
 
 
 def test_a_quantization_of_which_nothing_is_stored_is_a_problem(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def is_unpacked(cp: Checkpoint) -> bool:
 def is_packed(cp: Checkpoint, tensor: TensorHeader) -> bool:
     """Return whether a tensor is a quantized module's words, or its scales of one byte."""
     module, _, leaf = tensor.name.rpartition(".")
+    if (leaf, tensor.dtype) == ("weight", "U8") and f"{module}.weight_scale" in cp.tensors:
+        return True  # (the words of mlx_lm's BitLinear)
     packed = cp.quantization.of(module) if cp.quantization else None
     if packed is None or f"{module}.scales" not in cp.tensors:
         return False
