@@ -17,7 +17,8 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from mlx_preflight import __main__
-from mlx_preflight.cli.app import PanelGroup, app
+from mlx_preflight.cli import options
+from mlx_preflight.cli.app import PANELS, PanelGroup, app
 from mlx_preflight.core.errors import UsageError
 from mlx_preflight.core.result import CheckResult, Evidence, Status, write_result
 from mlx_preflight.criteria import command
@@ -218,7 +219,9 @@ def test_generate_does_not_answer_from_damaged_weights(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "src" / "mlx_preflight" / "models" / "embedded", folder)
     template = folder / "tokenizer_config.json"
     template.write_text(json.dumps({**json.loads(template.read_text()), "chat_template": None}))
-    assert run("generate", "def add", "--model", str(folder), "--max-tokens", "4").returncode == 0
+    asked = run("generate", "def add", "--model", str(folder), "--max-tokens", "4")
+    assert asked.returncode == 0
+    assert "warning: there is no chat template" in asked.stderr
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\xff" * 4)
     done = run("generate", "def add", "--model", str(folder), "--max-tokens", "4")
@@ -233,6 +236,17 @@ def test_generate_answers_and_measures(invoke: Callable[..., Result]) -> None:
     text = done.output
     assert "def " in text
     assert "tokens" in text
+
+
+def test_progress_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a model's folder is anybody's, in a line of progress, too."""
+    name = "a\x1b[31m\n\u202ePASS [red]x"
+    options.note(f"loading {name}")
+    with options.progress(f"loading {name}", quiet=False):
+        pass
+    shown = capsys.readouterr().err
+    assert shown.startswith("loading a PASS [red]x\n")
+    assert not {"\u202e", "\x1b"} & set(shown)
 
 
 def test_foreign_text_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MODEL = "someone/some-model"
 
+ENDOFTEXT = "<|endoftext|>"
+
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, int]]:
@@ -178,6 +180,78 @@ def test_what_is_unusual_and_right_is_no_problem(tmp_path: Path) -> None:
     fits = found["the tokenizer fits the embedding"]
     assert fits.severity is Severity.GOOD
     assert fits.why.startswith("Noted: eos_token_id is")
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Change fields of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.slow
+def test_a_template_that_cannot_render_is_named(tmp_path: Path) -> None:
+    """Its presence asks nothing: a child renders it as mlx_lm does."""
+    folder = broken(tmp_path)
+    rewrite(folder / "tokenizer_config.json", chat_template="{{ messages[0].no.such }}")
+    assert "the chat template fails" in problems(folder)
+
+
+@pytest.mark.slow
+def test_an_end_of_a_turn_that_stops_nothing_is_named(tmp_path: Path) -> None:
+    """Every answer would run to the limit."""
+    folder = broken(tmp_path)
+    tokens = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
+    other = next(token["id"] for token in tokens if token["content"] == ENDOFTEXT)
+    for name in ("config.json", "generation_config.json"):
+        rewrite(folder / name, eos_token_id=other)
+    rewrite(folder / "tokenizer_config.json", eos_token=ENDOFTEXT)
+    assert "the chat template ends an answer with '<|im_end|>'" in problems(folder)
+
+
+@pytest.mark.slow
+def test_a_processors_template_is_none(tmp_path: Path) -> None:
+    """No tokenizer reads chat_template.json."""
+    folder = broken(tmp_path)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    template = config.pop("chat_template", "x")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    for extra in folder.glob("chat_template*"):
+        extra.unlink()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    assert "no chat template" in problems(folder)
+
+
+@pytest.mark.slow
+def test_weights_of_zeros_and_code_are_named(tmp_path: Path) -> None:
+    """Neither is a NaN, and neither answers."""
+    folder = broken(tmp_path)
+    path = folder / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(raw[:8], "little")
+    path.write_bytes(raw[:start] + bytes(len(raw) - start))
+    rewrite(folder / "config.json", model_file="custom.py")
+    said = problems(folder)
+    assert "hold only zeros" in said
+    assert "asks for code of the folder: 'custom.py'" in said
+
+
+@pytest.mark.slow
+def test_a_missing_generation_config_is_said_in_words(tmp_path: Path) -> None:
+    """Greedy sampling is its meaning, and no error of the system."""
+    folder = broken(tmp_path)
+    (folder / "generation_config.json").unlink()
+    found = next(item for item in answers.check(str(folder)) if "generation_config" in item.saw)
+    assert found.saw == "there is no generation_config.json: sampling is greedy"
+    assert found.severity is Severity.GOOD
+
+
+@pytest.mark.slow
+def test_a_folders_name_commands_no_terminal(tmp_path: Path) -> None:
+    """Line breaks, escapes and marks that turn text around stay out of every finding."""
+    folder = tmp_path / "a\nFAKE \x1b[31m\u202e"
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    said = "".join(f.saw for f in diagnose(DoctorTarget(str(folder), 10**9, tmp_path)))
+    assert "FAKE" in said
+    assert not {"\n", "\x1b", "\u202e"} & set(said)
 
 
 def test_hot_sampling_is_named(tmp_path: Path) -> None:

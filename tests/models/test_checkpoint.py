@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pickle
@@ -20,7 +21,8 @@ from safetensors.numpy import save_file
 import mlx_preflight
 from mlx_preflight.core.errors import CheckpointError
 from mlx_preflight.models import checkpoint as c
-from mlx_preflight.models import files, values
+from mlx_preflight.models import files, source, values
+from mlx_preflight.models.dtypes import stored_dtype
 from mlx_preflight.models.validation import validate
 
 HIDDEN, HEADS, KV_HEADS, INTERMEDIATE, LAYERS, VOCAB = 64, 4, 2, 128, 2, 100
@@ -474,14 +476,14 @@ def test_remote_code_is_recorded(tmp_path: Path) -> None:
     [
         ("none", "", False),
         ("chat_template.jinja", "{{ messages }}", True),
-        ("chat_template.json", '{"chat_template": "x"}', True),
-        ("chat_template.json", "{}", False),
+        ("chat_template.json", '{"chat_template": "x"}', False),
+        ("tokenizer_config.json", '{"chat_template_type": "deepseek_v32"}', True),
     ],
 )
-def test_chat_template_is_found_in_each_place(
+def test_chat_template_is_found_where_tokenizers_read_it(
     tmp_path: Path, name: str, content: str, present: bool
 ) -> None:
-    """A template of its own file counts as much as one in the tokenizer's config."""
+    """A file of its own counts, and mlx_lm's own templates; a processor's file does not."""
     folder = make(tmp_path)
     write_json(folder / "tokenizer_config.json", {"eos_token": "<|end|>"})
     (folder / name).write_text(content, encoding="utf-8")
@@ -670,46 +672,214 @@ def test_unknown_layouts_are_not_called_checked(
     assert said in result.reason
 
 
-def test_dtypes_are_compared_with_the_config(tmp_path: Path) -> None:
-    """Weights of another dtype are a problem, norms in F32 are none."""
-    tensors = {
-        name: array if "norm" in name else array.astype(np.float16)
-        for name, array in arrays().items()
+def halved(*, but: str = "norm") -> Arrays:
+    """Return arrays in F16, apart from those whose name holds a word."""
+    return {
+        name: array if but in name else array.astype(np.float16) for name, array in arrays().items()
     }
-    assert c.check_dtypes(c.inspect(make(tmp_path, tensors, torch_dtype="float16"))) == []
-    assert c.check_dtypes(c.inspect(make(tmp_path, tensors, torch_dtype=None))) == []
-    (problem,) = c.check_dtypes(c.inspect(make(tmp_path, arrays(), dtype="bfloat16")))
-    assert "says bfloat16, which is BF16, but 21 tensors are F32" in problem
 
 
-def test_norms_of_other_dtypes_are_a_problem(tmp_path: Path) -> None:
-    """The allowance for norms is for F32 and nothing else."""
-    tensors = {**arrays(), "model.norm.weight": np.ones(HIDDEN, np.float64)}
-    (problem,) = c.check_dtypes(c.inspect(make(tmp_path, tensors)))
-    assert "1 tensors are F64, for example 'model.norm.weight'" in problem
+def test_dtypes_that_the_config_names_need_no_word(tmp_path: Path) -> None:
+    """The declared type, norms in F32 beside it, and a config that names none."""
+    for number, dtype in enumerate(("float16", "torch.float16", None)):
+        folder = make(tmp_path / str(number), halved(), torch_dtype=dtype)
+        assert c.check_dtypes(c.inspect(folder)) == []
 
 
-def test_integer_weights_are_a_problem(tmp_path: Path) -> None:
-    """I64 tensors, and packed words without a quantization, are never floats."""
-    tensors = {**arrays(), "model.embed_tokens.weight": np.ones((VOCAB, HIDDEN), np.int64)}
-    (problem,) = c.check_dtypes(c.inspect(make(tmp_path, tensors)))
-    assert "1 tensors are I64, for example 'model.embed_tokens.weight'" in problem
-    (problem,) = c.check_dtypes(c.inspect(make(tmp_path, quantized())))
-    assert "are U32" in problem
+@pytest.mark.parametrize(
+    ("tensors", "dtype", "said"),
+    [
+        (arrays(), "bfloat16", "says dtype 'bfloat16', and 26 of 26 tensors are F32"),
+        (halved(), "bfloat16", "and 21 of 26 tensors are F16, 5 of 26 tensors are F32"),
+        (halved(but=".bias"), "float16", "says dtype 'float16', and 6 of 26 tensors are F32"),
+        (arrays(), "auto", "says dtype 'auto', and 26 of 26 tensors are F32"),
+        (arrays(), "int3", "says dtype 'int3', and 26 of 26 tensors are F32"),
+    ],
+    ids=["F32", "convert --dtype", "biases", "auto", "unknown"],
+)
+def test_floats_of_another_type_than_the_config_says_are_noted(
+    tmp_path: Path, tensors: Arrays, dtype: str, said: str
+) -> None:
+    """mlx_lm loads the bytes and does not read the key; its own convert leaves it as it was."""
+    found = c.inspect(make(tmp_path, tensors, torch_dtype=dtype))
+    (note,) = c.check_dtypes(found)
+    assert said in note
+    report = validate(found)
+    assert (report.problems, note in report.notes) == ((), True)
 
 
-def test_dtypes_that_cannot_be_compared_are_said(tmp_path: Path) -> None:
-    """An unknown dtype and a foreign quantization are no success."""
-    (problem,) = c.check_dtypes(c.inspect(make(tmp_path, torch_dtype="int3")))
-    assert "dtype 'int3'" in problem
-    foreign = make(tmp_path, quantization_config={"quant_method": "awq"})
-    assert c.inspect(foreign).foreign_quantization == "'awq'"
-    (said,) = c.check_dtypes(c.inspect(foreign))
+def test_the_stored_type_is_that_of_most_values(tmp_path: Path) -> None:
+    """Predictions follow the bytes: a quantized model's is that of its scales."""
+    assert stored_dtype(c.inspect(make(tmp_path / "half", halved()))) == "float16"
+    packed = {
+        name: array.astype(np.float16) if name.endswith((".scales", ".biases")) else array
+        for name, array in quantized().items()
+    }
+    declared = {"bits": 4, "group_size": 32}
+    folder = make(tmp_path / "packed", packed, quantization=declared, torch_dtype="bfloat16")
+    assert stored_dtype(c.inspect(folder)) == "float16"
+
+
+def test_types_in_which_nothing_computes_are_a_problem(tmp_path: Path) -> None:
+    """F64, integer weights, and packed words that nothing declares; tables of integers are none."""
+    for number, (change, said) in enumerate(
+        [
+            ({"model.norm.weight": np.ones(HIDDEN, np.float64)}, "1 tensors are F64"),
+            ({"model.embed_tokens.weight": np.ones((VOCAB, HIDDEN), np.int64)}, "are I64"),
+            (quantized(), "are U32"),
+        ]
+    ):
+        folder = make(tmp_path / str(number), {**arrays(), **change})
+        (problem,) = c.check_dtypes(c.inspect(folder))
+        assert said in problem
+        assert problem in validate(c.inspect(folder)).problems
+    table = {**arrays(), "model.position_ids": np.ones(4, np.int64)}
+    assert c.check_dtypes(c.inspect(make(tmp_path / "table", table))) == []
+
+
+def test_words_of_bit_linear_layers_are_packed(tmp_path: Path) -> None:
+    """BitNet's are bytes beside one scale, and no weights of a wrong type."""
+    tensors = {**arrays(), "x.weight": np.ones((4, 4), np.uint8)}
+    (problem,) = c.check_dtypes(c.inspect(make(tmp_path / "alone", tensors)))
+    assert "are U8" in problem
+    tensors["x.weight_scale"] = np.ones(1, np.float32)
+    assert c.check_dtypes(c.inspect(make(tmp_path / "scaled", tensors))) == []
+
+
+def test_a_prediction_is_made_from_what_is_stored(tmp_path: Path) -> None:
+    """The config of a folder says of its weights what their bytes are; a partial one stays."""
+    declared = {"bits": 4, "group_size": 32}
+    folder = make(tmp_path, halved(), quantization=declared, quantization_config=declared)
+    found = source.find(str(folder)).config
+    assert found["dtype"] == "float16"
+    assert not {"quantization", "quantization_config"} & set(found)
+    (folder / "tokenizer.json").unlink()
+    assert source.find(str(folder)).config["quantization"] == declared
+    whole = make(tmp_path / "whole", quantized(), quantization=declared)
+    assert source.find(str(whole)).config["quantization"] == declared
+
+
+def test_a_quantization_of_which_nothing_is_stored_is_a_problem(tmp_path: Path) -> None:
+    """A block on float weights: they would train and be counted in 16 bits as 4."""
+    folder = make(tmp_path, halved(), quantization={"bits": 4, "group_size": 32})
+    (problem,) = [x for x in c.check_dtypes(c.inspect(folder)) if not x.startswith("Noted")]
+    assert "declares a quantization to 4 bits, and no tensor is quantized" in problem
+    assert "float16" in problem
+
+
+@pytest.mark.parametrize("place", ["config", "text_config", "file"])
+def test_a_foreign_quantization_is_found_where_mlx_lm_looks(tmp_path: Path, place: str) -> None:
+    """At the top, under text_config, and in ModelOpt's own file; none of them is compared."""
+    block = {"quant_method": "awq", "bits": 4}
+    fields: dict[str, Any] = {"config": {"quantization_config": block}}.get(place, {})
+    if place == "text_config":
+        fields = {"text_config": {"quantization_config": block}}
+    folder = make(tmp_path, quantized(), **fields)
+    if place == "file":
+        write_json(folder / "hf_quant_config.json", block)
+    found = c.inspect(folder)
+    assert found.foreign_quantization == "'awq'"
+    (said,) = c.check_dtypes(found)
     assert said.startswith("Not checked: the dtypes of quantization method 'awq' are")
-    # mlx-lm reads such checkpoints: what nobody compared is a note, and no defect.
-    report = validate(c.inspect(foreign), chat=False)
+    report = validate(found, chat=False)
     assert said in report.notes
     assert said not in report.problems
+
+
+@pytest.mark.parametrize(
+    ("mode", "byte", "said"),
+    [("mxfp4", 0xFF, "NaN"), ("mxfp4", 0, "zero"), ("nvfp4", 0x7F, "NaN"), ("nvfp4", 0, "zero")],
+)
+def test_scales_of_one_byte_are_scanned(tmp_path: Path, mode: str, byte: int, said: str) -> None:
+    """They are floats: one of all zeros silences its layer, and one NaN the whole model."""
+    group = 32 if mode == "mxfp4" else 16
+    tensors = {
+        name: np.full(array.shape, 0x38, np.uint8) if "scales" in name else array
+        for name, array in quantized(4, 32).items()
+        if not name.endswith(".biases")
+    }
+    bad = "model.layers.1.self_attn.q_proj.scales"
+    tensors[bad] = np.full_like(tensors[bad], byte)
+    declared = {"bits": 4, "group_size": group, "mode": mode}
+    folder = make(tmp_path, tensors, quantization=declared, model_type="mamba")
+    report = validate(c.inspect(folder))
+    assert [said in line for line in report.problems if bad in line] == [True]
+    assert len(report.problems) == 1
+
+
+def test_scales_of_zeros_in_one_affine_layer_are_named(tmp_path: Path) -> None:
+    """Its weights are all alike, whatever the words say."""
+    tensors = quantized()
+    bad = "model.layers.0.mlp.up_proj.scales"
+    tensors[bad] = np.zeros_like(tensors[bad])
+    folder = make(tmp_path, tensors, quantization={"bits": 4, "group_size": 32})
+    assert validate(c.inspect(folder)).problems == (f"{bad}: every value is zero",)
+
+
+def test_layers_beyond_the_count_of_any_family_are_a_problem(tmp_path: Path) -> None:
+    """One that predicts a further token is right; mlx_lm would drop the others silently."""
+    one = {**arrays(), "model.layers.2.x.weight": np.ones(1, np.float32)}
+    folder = make(tmp_path / "one", one, model_type="glm4_moe")
+    assert validate(c.inspect(folder)).problems == ()
+    two = {**one, "model.layers.3.x.weight": np.ones(1, np.float32)}
+    folder = make(tmp_path / "two", two, model_type="glm4_moe")
+    (problem,) = validate(c.inspect(folder)).problems
+    assert "2 layers are beyond num_hidden_layers 2" in problem
+    folder = make(tmp_path / "said", two, model_type="glm4_moe", num_nextn_predict_layers=2)
+    assert validate(c.inspect(folder)).problems == ()
+
+
+def cached(folder: Path) -> Path:
+    """Return a snapshot whose weights are a blob named by their SHA-256, the config Git's way."""
+    snapshot = make(folder / "models--a--b" / "snapshots" / "rev")
+    (folder / "models--a--b" / "blobs").mkdir()
+    for name, digest in (("model.safetensors", hashlib.sha256), ("config.json", hashlib.sha1)):
+        content = (snapshot / name).read_bytes()
+        head = f"blob {len(content)}\0".encode() if digest is hashlib.sha1 else b""
+        blob = folder / "models--a--b" / "blobs" / digest(head + content).hexdigest()
+        (snapshot / name).rename(blob)
+        (snapshot / name).symlink_to(blob)
+    return snapshot
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_blob_that_is_not_its_name_is_a_problem(tmp_path: Path, name: str) -> None:
+    """One flipped bit of a cached file contradicts the digest by which the hub named it."""
+    snapshot = cached(tmp_path)
+    assert validate(c.inspect(snapshot)).problems == ()
+    blob = (snapshot / name).resolve()
+    raw = bytearray(blob.read_bytes())
+    raw[-4] = 0x3F if name == "model.safetensors" else 0x20
+    blob.write_bytes(raw[:-1] + (b"}" if name == "config.json" else raw[-1:]))
+    if name == "config.json":
+        blob.write_bytes(blob.read_bytes() + b" ")
+    (problem,) = validate(c.inspect(snapshot)).problems
+    assert problem.startswith(f"{name}: its content is not that of its blob")
+
+
+def test_a_folder_that_mlx_lm_takes_for_a_pattern_is_refused(tmp_path: Path) -> None:
+    """Its glob finds no weights there, which its own message does not say."""
+    assert "takes the [ in" in refusal(make(tmp_path / "model [4bit]"))
+    assert c.inspect(make(tmp_path / "what?*")).tensors
+
+
+def test_an_adapter_without_a_config_is_recognised(tmp_path: Path) -> None:
+    """What mlx_lm.lora writes is no damaged model, and no download mends it."""
+    write_json(tmp_path / "adapter_config.json", {})
+    with pytest.raises(CheckpointError, match="is a LoRA adapter") as caught:
+        c.inspect(tmp_path)
+    assert "base model" in caught.value.hint
+
+
+def test_a_missing_template_is_not_downloaded_again(tmp_path: Path) -> None:
+    """A base model has none; where more is wrong, all of it is fetched again."""
+    folder = make(tmp_path)
+    write_json(folder / "tokenizer_config.json", {"eos_token": "<|end|>"})
+    for weights, hint in ((None, "-Instruct"), ({"x": np.zeros(2, np.float32)}, "download")):
+        found = c.inspect(folder if weights is None else make(tmp_path / "bad", weights))
+        with pytest.raises(CheckpointError) as caught:
+            validate(found).raise_if_invalid(found)
+        assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -754,14 +924,16 @@ def test_tensors_of_zeros_are_flagged(tmp_path: Path, monkeypatch: pytest.Monkey
         "w": np.zeros(4, np.float32),
         "negative": np.full(4, -0.0, np.float16),
         "q_proj.bias": np.zeros(4, np.float32),
+        "gate.e_score_correction_bias": np.zeros(4, np.float32),
+        "q_proj.biases": np.zeros(4, np.float32),
         "one": np.array([0, 0, 1e-30], np.float32),
         "early": np.array([1, 0, 0, 0, 0, 0], np.float32),
         "packed": np.zeros(4, np.uint32),
         "empty": np.zeros((0, 4), np.float32),
     }
     result = c.check_values(c.inspect(make(tmp_path, tensors)))
-    assert result.all_zero == ("negative", "w")
-    assert result.tensors == 6
+    assert result.all_zero == ("negative", "q_proj.biases", "w")
+    assert result.tensors == 8
 
 
 def test_file_that_shrinks_after_inspection_is_an_error(tmp_path: Path) -> None:
@@ -823,18 +995,25 @@ def test_tokenizer_of_a_larger_model_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_tokenizer_of_a_smaller_model_is_a_problem(tmp_path: Path) -> None:
-    """A tokenizer under 80 % of the vocabulary is said to be another model's."""
+    """A tokenizer under half of the vocabulary is said to be another model's."""
     folder = make(tmp_path)
     vocab = {f"t{number}": number for number in range(40)}
     write_json(folder / "tokenizer.json", {**TOKENIZER, "model": {"vocab": vocab}})
-    assert "has 42 tokens, under 80 % of vocab_size 100" in vocabulary_problems(folder)
+    assert "42 % of vocab_size 100: the tokenizer belongs" in vocabulary_problems(folder)
 
 
 @pytest.mark.parametrize(
-    ("tokens", "said"), [(78, ""), (77, "under 80 %"), (100, ""), (101, "the id 100")]
+    ("tokens", "said"),
+    [
+        (78, ""),
+        (77, "Noted: tokenizer.json has 79 tokens, 79 % of vocab_size 100."),
+        (47, "49 % of vocab_size 100: the tokenizer belongs to another model"),
+        (100, ""),
+        (101, "the id 100"),
+    ],
 )
 def test_vocabulary_bounds_are_exact(tmp_path: Path, tokens: int, said: str) -> None:
-    """80 of 100 rows are enough, 79 are not; id 99 is inside, id 100 is not."""
+    """80 of 100 rows are usual, 79 are noted, 49 refused; id 99 is inside, id 100 is not."""
     folder = make(tmp_path)
     numbers = range(tokens) if tokens > 90 else [*range(tokens), 90, 91]
     names = {90: "<|end|>", 91: "<|pad|>"}

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import family_models
+import mlx.core as mx
 import pytest
 
 from mlx_preflight.core import child, child_run
@@ -113,6 +115,7 @@ def test_running_out_of_memory_is_said(tiny_tools: dict[str, Any], tmp_path: Pat
         ("RuntimeError", "[METAL] Insufficient Memory (kIOGPU...)", "out of memory"),
         ("ValueError", "current limit exceeds maximum limit", "ulimit"),
         ("ValueError", "bad hf_abcdefghijklmnop token", "***"),
+        ("ValueError", "Missing 1 parameters: \nmodel.x.weight.", "parameters: model.x.weight."),
     ],
 )
 def test_known_failures_come_with_advice(kind: str, message: str, said: str) -> None:
@@ -137,6 +140,29 @@ def test_what_the_framework_raises_is_a_worker_error(
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "no_such_model"}))
     with pytest.raises(WorkerError, match="no_such_model"):
         workers.load(folder)
+
+
+@pytest.mark.skipif(mx.default_device() == mx.gpu, reason="Metal has what the CPU lacks")
+def test_what_this_backend_lacks_is_no_fault_of_the_model(tmp_path: Path) -> None:
+    """Experts in bfloat16 do not run on the CPU: BLOCKED, with where they do."""
+    config = family_models.config_of("qwen3_moe", dtype="bfloat16")
+    folder = family_models.save(config, tmp_path / "model")
+    with pytest.raises(BlockedError, match="only supports float32") as raised:
+        workers.generate(folder, PROMPTS[:1], max_tokens=2, warm_up=False)
+    assert "Apple silicon" in raised.value.hint
+
+
+def test_a_quantization_that_is_only_declared_trains_nothing_as_such(
+    tiny_tools: dict[str, Any], tmp_path: Path
+) -> None:
+    """Float weights under a block are quantized here, and reported as that."""
+    folder = tiny_tools["build"](tmp_path / "declared")
+    config = json.loads((folder / "config.json").read_text())
+    declared = {"quantization": {"bits": 8, "group_size": 64}}
+    (folder / "config.json").write_text(json.dumps({**config, **declared}))
+    prompts = [{**PROMPTS[0], "function": "add", "examples": []}]
+    run = workers.train(folder, prompts, steps=1, row_tokens=32)
+    assert (run.bits, run.quantized_here) == (4, True)
 
 
 def test_python_of_a_model_folder_is_never_run(tiny_tools: dict[str, Any], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mlx_preflight.cli.options import (
     progress,
 )
 from mlx_preflight.core.errors import EstimateError, ExitCode, UsageError
+from mlx_preflight.core.text import one_line
 from mlx_preflight.core.units import format_bytes
 from mlx_preflight.memory.options import EstimateOptions, FitOptions, MeasureOptions, ignored
 from mlx_preflight.plan.options import BUDGET_HELP, flag_of
@@ -101,7 +102,10 @@ def estimate(
         from mlx_preflight.report import memory_screen
 
         memory_screen.show_prediction(
-            source.name, found, budget_bytes=budget, download_bytes=source.download_bytes
+            one_line(source.name),
+            found,
+            budget_bytes=budget,
+            download_bytes=source.download_bytes,
         )
         if timed is not None:
             typer.echo(timed.line)
@@ -186,7 +190,7 @@ def measure(
     else:
         from mlx_preflight.report import memory_screen
 
-        memory_screen.show_measured(source.name, found, predicted)
+        memory_screen.show_measured(one_line(source.name), found, predicted)
 
 
 def fit(

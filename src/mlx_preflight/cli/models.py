@@ -99,8 +99,10 @@ def generate(
             warm_up=False,
         )
     answer = dataclasses.asdict(generation.answers[0])
+    for line in generation.notes:
+        note(f"warning: {line}")
     if as_json:
-        print_json(answer)
+        print_json({**answer, "notes": generation.notes})
     else:
         from mlx_preflight.report import screen
 

@@ -15,6 +15,7 @@ import typer
 
 from mlx_preflight.cli import json_output
 from mlx_preflight.core.errors import EstimateError, UsageError
+from mlx_preflight.core.text import one_line
 from mlx_preflight.core.units import GIGA
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.plan import register
@@ -23,6 +24,9 @@ from mlx_preflight.plan.options import BUDGET_HELP, MOST_GB, RunOptions, flag_of
 from mlx_preflight.run import context
 from mlx_preflight.run.context import Context
 from mlx_preflight.run.session import run_session
+
+NOTE_CHARS = 1000
+"""Longest line of progress."""
 
 ProjectOption = Annotated[Path, typer.Option("--project", help="Root of the project to judge.")]
 BudgetOption = Annotated[float | None, typer.Option("--budget-gb", help=BUDGET_HELP)]
@@ -179,15 +183,16 @@ def bytes_of(size_gb: float | None, name: str = "budget-gb") -> int | None:
 
 
 def note(line: str) -> None:
-    """Show a line of progress beside the output."""
-    print(line, file=sys.stderr, flush=True)
+    """Show a line of progress beside the output; names in it are anybody's."""
+    print(one_line(line, NOTE_CHARS), file=sys.stderr, flush=True)
 
 
 def progress(text: str, *, quiet: bool) -> Any:
     """Return a context in which a terminal shows that something is in progress."""
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(stderr=True, quiet=quiet).status(text)
+    return Console(stderr=True, quiet=quiet).status(Text(one_line(text)))
 
 
 def print_json(document: object) -> None:

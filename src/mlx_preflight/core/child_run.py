@@ -12,7 +12,7 @@ from mlx_preflight.core.errors import (
     MemoryLimitError,
     WorkerError,
 )
-from mlx_preflight.core.text import redact, strip_escapes
+from mlx_preflight.core.text import MAX_LINE, redact, strip_escapes, truncate
 
 KEPT_END = 20_000
 """Characters at the end of a stream in which its last lines are looked for."""
@@ -110,12 +110,20 @@ def _crashed(done: ChildRun, label: str, log: str) -> ChildCrashError:
 
 def task_error(label: str, kind: str, message: str, log: str = "") -> WorkerError:
     """Return the error of a task that raised an exception, with advice where there is some."""
-    text = redact(message.strip().splitlines()[0] if message.strip() else "no message")
+    text = redact(_first_sentence(message))
     if kind == "MemoryError" or any(phrase in message for phrase in OUT_OF_MEMORY):
         text = _labelled(label, f"out of memory: {text}")
         return WorkerError(text, hint=HINTS["MemoryError"], log=log)
     hint = next((advice for phrase, advice in HINTS.items() if phrase in message), "")
     return WorkerError(_labelled(label, f"{kind}: {text}"), hint=hint, log=log)
+
+
+def _first_sentence(message: str) -> str:
+    """Return the first line, and the next ones where it ends in a colon: MLX lists names there."""
+    first, *more = [line.strip() for line in message.strip().splitlines()] or ["no message"]
+    if not first.endswith(":"):
+        return first
+    return truncate(" ".join([first, *more]), MAX_LINE)
 
 
 def _labelled(label: str, cause: str) -> str:

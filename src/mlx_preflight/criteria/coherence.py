@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlx_preflight.core.result import Measurement
 from mlx_preflight.runtime import sandbox
+from mlx_preflight.runtime.messages import Generation
 
 MIN_PRINTABLE = 0.95
 """Code is all printable; undecodable bytes show as U+FFFD, which counts as not printable."""
@@ -25,6 +28,8 @@ MIN_MEAN_LOGPROB = -1.5
 weights do not fit its config or tokenizer chooses nearly at random, below -2.5."""
 MIN_PASSED_SHARE = 0.75
 """Share of the prompts whose every example must pass: room for one hard prompt in four."""
+ENOUGH_TOKENS = 512
+"""Functions of some ten lines, as the prompts ask for, end within this many tokens."""
 
 _FENCE = re.compile(r"```[A-Za-z0-9_+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _START = re.compile(r"(?:def|async def|class|import|from|@)\b|@")
@@ -83,20 +88,11 @@ def judge(
         examples: `{"args": [...], "expected": value}`.
         run: Whether generated code may be run in the sandbox.
     """
-    printable, distinct = printable_share(text), distinct_share(token_ids)
-    statistics = [
-        f"{name} {value:.2f}, at least {least} wanted"
-        for name, value, least in (
-            ("printable share", printable, MIN_PRINTABLE),
-            ("distinct 4-gram share", distinct, MIN_DISTINCT_4GRAMS),
-            ("mean log-probability", mean_logprob, MIN_MEAN_LOGPROB),
-        )
-        if not value >= least  # NaN must count as a fault
-    ]
+    gibberish = gibberish_faults(text, token_ids, mean_logprob)
     code = extract_code(text, function)
     defines = bool(code) and function in defined_functions(code)
     execution = sandbox.run_examples(code, function, examples) if run and defines else None
-    faults = list(statistics)
+    faults = list(gibberish)
     if not defines:
         faults.append(f"no definition of {function} that parses")
     elif execution is not None and execution.passed < execution.total:
@@ -107,12 +103,25 @@ def judge(
         executed=execution is not None,
         passed=execution.passed if execution else 0,
         examples=len(examples),
-        printable=printable,
-        distinct_4grams=distinct,
+        printable=printable_share(text),
+        distinct_4grams=distinct_share(token_ids),
         mean_logprob=mean_logprob,
         faults=tuple(faults),
-        gibberish=bool(statistics),
+        gibberish=bool(gibberish),
     )
+
+
+def gibberish_faults(text: str, token_ids: Sequence[int], mean_logprob: float) -> list[str]:
+    """Return which statistics of an answer are below their threshold."""
+    return [
+        f"{name} {value:.2f}, at least {least} wanted"
+        for name, value, least in (
+            ("printable share", printable_share(text), MIN_PRINTABLE),
+            ("distinct 4-gram share", distinct_share(token_ids), MIN_DISTINCT_4GRAMS),
+            ("mean log-probability", mean_logprob, MIN_MEAN_LOGPROB),
+        )
+        if not value >= least  # NaN must count as a fault
+    ]
 
 
 def extract_code(text: str, function: str) -> str:
@@ -159,3 +168,36 @@ def distinct_share(token_ids: Sequence[int]) -> float:
     """Return the share of different 4-grams; an answer with none has no repetition, 1."""
     grams = [tuple(token_ids[i : i + 4]) for i in range(len(token_ids) - 3)]
     return len(set(grams)) / len(grams) if grams else 1.0
+
+
+def endless_fault(generation: Generation) -> str:
+    """Return why the answers of a model do not end; empty where they do or may.
+
+    A cut answer says nothing while it is short. One that holds the end of its turn and goes on
+    does, and so does a model of which no answer ends in `ENOUGH_TOKENS`.
+    """
+    if generation.ran_on:
+        went = f"{len(generation.ran_on)} went on behind the end of their turn"
+        return "; ".join([went, *generation.notes])
+    cut = [len(item.token_ids) for item in generation.answers if item.finish_reason != "stop"]
+    if len(cut) == len(generation.answers) and min(cut, default=0) >= ENOUGH_TOKENS:
+        return f"no answer ended within {min(cut)} tokens"
+    return ""
+
+
+def measurements(judgements: Sequence[Judgement]) -> tuple[Measurement, ...]:
+    """Return the statistics of all answers, each with its threshold and its samples."""
+    rows = (
+        ("correct_share", statistics.fmean, "ratio", MIN_PASSED_SHARE, "correct"),
+        ("lowest_printable_share", min, "ratio", MIN_PRINTABLE, "printable"),
+        (
+            *("lowest_distinct_4gram_share", min, "ratio"),
+            *(MIN_DISTINCT_4GRAMS, "distinct_4grams"),
+        ),
+        ("lowest_mean_logprob", min, "nats", MIN_MEAN_LOGPROB, "mean_logprob"),
+    )
+    return tuple(
+        Measurement(name, pick(samples), unit, f">= {least}", samples)
+        for name, pick, unit, least, field_name in rows
+        for samples in [tuple(float(getattr(item, field_name)) for item in judgements)]
+    )

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx_preflight.core.errors import BlockedError, PreflightError
-from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.core.result import Evidence, Measurement, Outcome, Status
 from mlx_preflight.core.units import format_bytes, format_parameters
-from mlx_preflight.criteria import model_under_test
+from mlx_preflight.criteria import coherence, model_under_test
 from mlx_preflight.criteria.model_under_test import ModelFacts, error_outcome
 from mlx_preflight.plan import register
 from mlx_preflight.plan.spec import Session
@@ -99,15 +99,20 @@ def int1_2(facts: WorkflowFacts) -> Outcome:
 
 
 def int1_3(facts: WorkflowFacts) -> Outcome:
-    """Prove that the model answers with text."""
+    """Prove that the model answers with text, which random weights need not."""
     if facts.answered is None:
         return _stop_outcome(facts, 3)
     answer = facts.answered.answers[0]
     count = len(answer.token_ids)
+    wrong = [] if answer.text.strip() else ["the answer has no text"]
+    if facts.context.evidence is not Evidence.SYNTHETIC:
+        wrong += coherence.gibberish_faults(answer.text, answer.token_ids, answer.mean_logprob)
+    said = f"{count} tokens generated, {END.get(answer.finish_reason, answer.finish_reason)}"
     return Outcome(
-        Status.PASS if answer.text.strip() else Status.FAIL,
-        f"{count} tokens generated, {END.get(answer.finish_reason, answer.finish_reason)}",
+        Status.FAIL if wrong else Status.PASS,
+        "; ".join([said, *wrong]),
         facts.context.evidence,
+        remedy="check weights and tokenizer: `nox -s ac4-loading`" if wrong else "",
         measurements=(Measurement("answer_tokens", count, "tokens"),),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlx_preflight.core.errors import PreflightError, ResultError, or_error
 from mlx_preflight.core.result import Evidence, Measurement, Outcome, Status
+from mlx_preflight.core.text import one_line
 from mlx_preflight.core.units import format_number, format_seconds
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.criteria import (
@@ -42,6 +43,8 @@ MIN_REPEATED = 2
 """One answer would not show that the seed is set again for each prompt."""
 REPEATED = 3
 """Prompts asked again in a second process; at least two, to see the seed reset between them."""
+
+_OWN_END = "set eos_token_id of generation_config.json to the token that ends a turn (AC4.4)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ def gather(session: Session, context: Context) -> InferenceFacts:
         return replace(facts, failure=found.failure)
     resolved, _ = found.ready
     prompts = workers.prompts_for(resolved)
-    context.note(f"{session.id}: {resolved.requested} answers {len(prompts)} prompts")
+    context.note(f"{session.id}: {one_line(resolved.requested)} answers {len(prompts)} prompts")
     try:
         generation = _generate(context, resolved, prompts)
     except PreflightError as error:
@@ -159,12 +162,16 @@ def ac5_2(facts: InferenceFacts) -> Outcome:
         f"{generation.max_tokens} tokens"
     )
     complete = len(generation.answers) == len(facts.prompts) > 0
+    synthetic = facts.context.evidence is Evidence.SYNTHETIC
+    fault = "" if synthetic else coherence.endless_fault(generation)
     return Outcome(
-        Status.PASS if complete else Status.FAIL,
-        reason,
+        Status.PASS if complete and not fault else Status.FAIL,
+        f"{reason}; {fault}" if fault else reason,
+        remedy=_OWN_END if fault else "",
         measurements=(
             Measurement("answers", len(generation.answers), "count"),
             Measurement("ended_answers", ended, "count"),
+            Measurement("ran_on_answers", len(generation.ran_on), "count", limit="== 0"),
             Measurement("seed", generation.seed, "count"),
             Measurement("temperature", generation.temperature, "ratio"),
         ),
@@ -199,7 +206,7 @@ def ac5_4(facts: InferenceFacts) -> Outcome:
     if isinstance(state, PreflightError):
         raise state
     measurements = (
-        *_coherence(facts.judgements),
+        *coherence.measurements(facts.judgements),
         text_measurement("human_sign_off", state.describe()),
     )
     correct = sum(item.correct for item in facts.judgements)
@@ -221,23 +228,6 @@ def ac5_4(facts: InferenceFacts) -> Outcome:
         waiting = f"{reason}; a person has to read them (sign-off: {state.describe()})"
         return Outcome(Status.BLOCKED, waiting, None, measurements)
     return Outcome(Status.PASS, f"{reason}; sign-off: {state.describe()}", None, measurements)
-
-
-def _coherence(judgements: Sequence[Judgement]) -> tuple[Measurement, ...]:
-    rows = (
-        ("correct_share", statistics.fmean, "ratio", coherence.MIN_PASSED_SHARE, "correct"),
-        ("lowest_printable_share", min, "ratio", coherence.MIN_PRINTABLE, "printable"),
-        (
-            *("lowest_distinct_4gram_share", min, "ratio"),
-            *(coherence.MIN_DISTINCT_4GRAMS, "distinct_4grams"),
-        ),
-        ("lowest_mean_logprob", min, "nats", coherence.MIN_MEAN_LOGPROB, "mean_logprob"),
-    )
-    return tuple(
-        Measurement(name, pick(samples), unit, f">= {least}", samples)
-        for name, pick, unit, least, field_name in rows
-        for samples in [tuple(float(getattr(item, field_name)) for item in judgements)]
-    )
 
 
 def ac5_5(facts: InferenceFacts) -> Outcome:

@@ -8,6 +8,7 @@ from functools import partial
 
 from mlx_preflight.core.errors import CheckpointError, PreflightError, or_error
 from mlx_preflight.core.result import Evidence, Measurement, Outcome, Status
+from mlx_preflight.core.text import one_line
 from mlx_preflight.core.units import format_bytes, format_parameters, format_seconds
 from mlx_preflight.criteria import model_under_test, script
 from mlx_preflight.criteria.model_under_test import ModelFacts, error_outcome, text_measurement
@@ -21,6 +22,8 @@ from mlx_preflight.runtime import workers
 from mlx_preflight.runtime.messages import LoadReport
 
 SCRIPT = "load_model_test.py"
+
+_OWN_CONFIG = "take config.json and weights from one repository, or name another profile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,13 @@ def gather(session: Session, context: Context) -> LoadingFacts:
     loads: Loads | None = None
     failure: PreflightError | None = None
     try:
-        context.note(f"{session.id}: loading {resolved.requested} twice")
+        context.note(f"{session.id}: loading {one_line(resolved.requested)} twice")
         timeout_s = context.settings.timeout_s
         cold, forced = workers.load_cold(resolved.path, timeout_s=timeout_s)
         loads = Loads(cold, forced, workers.load(resolved.path, timeout_s=timeout_s))
     except PreflightError as error:
         failure = error
-    sound = or_error(lambda: validation.validate(inspected))
+    sound = or_error(lambda: validation.validate(inspected, digests=found.digests))
     return LoadingFacts(context, found, loads, failure, sound, named)
 
 
@@ -110,21 +113,30 @@ def ac4_2(facts: LoadingFacts) -> Outcome:
 def ac4_3(facts: LoadingFacts) -> Outcome:
     """Compare the loaded parameters with those in the files and those of the profile."""
     loaded, (_, inspected) = facts.report().warm, facts.subject.ready
-    expected = facts.context.profile.parameters
+    expected, in_files = facts.context.profile.parameters, loaded.stored_parameters
     limit = None if expected is None else f"== {expected}"
-    wrong = []
-    if not inspected.foreign_quantization and loaded.parameters != inspected.parameters:
-        wrong.append(f"the files hold {inspected.parameters:,}")
+    wrong, notes = [], []
+    if in_files is None:
+        notes.append("not compared with the files, whose words mlx-lm repacks")
+    elif loaded.parameters != in_files:
+        wrong.append(f"the files hold {in_files:,}")
+    elif not inspected.foreign_quantization and inspected.parameters > loaded.parameters:
+        notes.append(f"mlx-lm leaves out {inspected.parameters - loaded.parameters:,} of the files")
     if expected is not None and loaded.parameters != expected:
         wrong.append(f"the profile expects {expected:,}")
     said = f"{loaded.architecture}, {loaded.layers} layers, {format_parameters(loaded.parameters)}"
     reason = f"{said} parameters ({loaded.parameters:,} loaded)"
     return Outcome(
         Status.FAIL if wrong else Status.PASS,
-        "; ".join([reason, *wrong]),
+        "; ".join([reason, *wrong, *notes]),
+        remedy=_OWN_CONFIG if wrong else "",
         measurements=(
             Measurement("parameters", loaded.parameters, "count", limit=limit),
-            Measurement("parameters_in_files", inspected.parameters, "count"),
+            Measurement(
+                "parameters_in_files",
+                inspected.parameters if in_files is None else in_files,
+                "count",
+            ),
             text_measurement("architecture", loaded.architecture),
             text_measurement("dtypes", " ".join(loaded.dtypes)),
             text_measurement("quantization", dict(loaded.quantization) or "none"),

@@ -119,8 +119,12 @@ def ac6_4(facts: PeakFacts) -> Outcome:
         f"; the predictor is {format_percent(100 * worst.error, signed=True)} off at worst in "
         f"{len(points)} runs on this machine"
     )
+    if facts.unpredicted:
+        reason += f"; this model's run was measured and not predicted: {facts.unpredicted}"
     right = abs(worst.error) <= WORST_SHARE
-    return Outcome(Status.PASS if right else Status.FAIL, reason, evidence, tuple(measurements))
+    remedy = "" if right else "decide by measurements here: `mlx-preflight measure MODEL`"
+    status = Status.PASS if right else Status.FAIL
+    return Outcome(status, reason, evidence, tuple(measurements), remedy)
 
 
 def _calibration(points: Sequence[MeasuredPoint]) -> list[Measurement]:

@@ -40,6 +40,7 @@ class PeakFacts(ModelFacts):
         estimate: Predicted training, for a hub model that is not here.
         target: Predicted training of the plan's model, beside a run of the embedded one.
         points: Predictions beside measurements on this machine.
+        unpredicted: Why the measured run itself could not be predicted; empty when it was.
         alternatives: Settings that fit, where the training does not, or why none were found.
         failures: Why a part is missing: `subject`, `inference`, `training`, `calibration`.
     """
@@ -51,6 +52,7 @@ class PeakFacts(ModelFacts):
     estimate: Prediction | None = None
     points: tuple[MeasuredPoint, ...] = ()
     target: Prediction | None = None
+    unpredicted: str = ""
     alternatives: Search | PreflightError | None = None
     failures: Mapping[str, PreflightError] = field(default_factory=dict)
 

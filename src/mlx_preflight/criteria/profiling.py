@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlx_preflight.core import child
-from mlx_preflight.core.errors import BlockedError, PreflightError
+from mlx_preflight.core.errors import BlockedError, PreflightError, UntraceableError
 from mlx_preflight.criteria import generated_docs, model_under_test, script
 from mlx_preflight.criteria.memory_facts import SCRIPT, TARGET, PeakFacts
 from mlx_preflight.criteria.model_under_test import ModelUnderTest
@@ -24,6 +24,8 @@ from mlx_preflight.memory.predict import Prediction
 from mlx_preflight.memory.settings import Settings, dtype_of
 from mlx_preflight.models import catalog
 from mlx_preflight.models.catalog import EMBEDDED_FOLDER
+from mlx_preflight.models.dtypes import stored_dtype
+from mlx_preflight.models.layout import Checkpoint
 from mlx_preflight.plan.profiles import EMBEDDED
 from mlx_preflight.plan.spec import Session
 from mlx_preflight.run.context import Context
@@ -50,8 +52,8 @@ def _wanted(facts: PeakFacts) -> tuple[Mapping[str, Any], Settings]:
     """Return the model's config and the settings of the training run that was judged."""
     if facts.estimate is not None and (found := catalog.find(facts.context.model)):
         return found.config, facts.estimate.settings
-    config = facts.subject.ready[1].config
-    return config, read_settings(config, facts.measured_training())
+    files = facts.subject.ready[1]
+    return files.config, read_settings(files, facts.measured_training())
 
 
 def _measure(session: Session, context: Context) -> PeakFacts:
@@ -79,6 +81,7 @@ def _measure(session: Session, context: Context) -> PeakFacts:
         return replace(facts, estimate=estimate, points=points, failures=failures)
     resolved, files = found.ready
     training: TrainingReport | None = None
+    unpredicted = ""
     context.note(f"{session.id}: measuring {settings.train_steps} QLoRA steps")
     try:
         training = workers.train(
@@ -88,7 +91,9 @@ def _measure(session: Session, context: Context) -> PeakFacts:
             row_tokens=settings.train_tokens,
             timeout_s=settings.timeout_s,
         )
-        points = (*points, predict_measured_run(files.config, training))
+        points = (*points, predict_measured_run(files, training))
+    except UntraceableError as error:
+        unpredicted = str(error)
     except PreflightError as error:
         failures["training" if training is None else "calibration"] = error
     target: Prediction | None = None
@@ -100,6 +105,7 @@ def _measure(session: Session, context: Context) -> PeakFacts:
         training=training,
         points=points,
         target=target,
+        unpredicted=unpredicted,
         failures=failures,
     )
 
@@ -127,20 +133,21 @@ def predict_run(config: Mapping[str, Any], row_tokens: int, backend: str) -> Pre
     return predict.predict(config, settings)
 
 
-def predict_measured_run(config: Mapping[str, Any], run: TrainingReport) -> MeasuredPoint:
+def predict_measured_run(files: Checkpoint, run: TrainingReport) -> MeasuredPoint:
     """Predict a training run that was measured anyway.
 
     Raises:
         PreflightError: The model cannot be predicted.
     """
-    settings = read_settings(config, run)
-    return MeasuredPoint(
-        "AC6's run", predict.predict(config, settings).peak_bytes, run.memory.peak_bytes
-    )
+    found = predict.predict(files.config, read_settings(files, run))
+    return MeasuredPoint("AC6's run", found.peak_bytes, run.memory.peak_bytes)
 
 
-def read_settings(config: Mapping[str, Any], run: TrainingReport) -> Settings:
-    """Return the settings of a measured run, on this machine's backend."""
+def read_settings(files: Checkpoint, run: TrainingReport) -> Settings:
+    """Return the settings of a measured run, on this machine's backend.
+
+    The type is that of the stored bytes, which mlx_lm loads whatever config.json says.
+    """
     return Settings(
         batch_size=run.batch_size,
         max_seq_length=run.row_tokens,
@@ -148,6 +155,6 @@ def read_settings(config: Mapping[str, Any], run: TrainingReport) -> Settings:
         rank=run.rank,
         bits=run.bits or None,
         group_size=run.group_size,
-        dtype=dtype_of(config),
+        dtype=stored_dtype(files) or dtype_of(files.config),
         backend=calibration.backend(),
     )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlx_preflight.core.text import one_line
 from mlx_preflight.doctor import answers, download, machine, memory, stack
 from mlx_preflight.doctor.finding import Finding, Severity
+
+SAW_CHARS = 1000
+"""Longest observation; names of folders and tokens in it are anybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,11 @@ def diagnose(target: DoctorTarget) -> list[Finding]:
     """Return every finding, problems first; a check that fails is `UNKNOWN`."""
     with ThreadPoolExecutor(max_workers=len(CHECKS)) as pool:
         asked = [(topic, pool.submit(check, target)) for topic, check in CHECKS]
-    every = [finding for topic, done in asked for finding in _findings(topic, done)]
+    every = [
+        replace(finding, saw=one_line(finding.saw, SAW_CHARS))
+        for topic, done in asked
+        for finding in _findings(topic, done)
+    ]
     order = (Severity.PROBLEM, Severity.UNKNOWN, Severity.NOTE, Severity.GOOD)
     return sorted(every, key=lambda finding: order.index(finding.severity))
 

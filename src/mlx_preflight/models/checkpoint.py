@@ -16,7 +16,7 @@ from mlx_preflight.models.dtypes import check_dtypes
 from mlx_preflight.models.files import confined, open_regular
 from mlx_preflight.models.layout import Checkpoint, inspect, listing
 from mlx_preflight.models.safetensors_header import TensorHeader, read_header
-from mlx_preflight.models.shapes import ShapeCheck, check_shapes
+from mlx_preflight.models.shapes import ShapeCheck, check_shapes, layers_beyond
 from mlx_preflight.models.values import ValueCheck, check_values
 from mlx_preflight.models.vocabulary import check_vocabulary
 from mlx_preflight.models.weights import INDEX
@@ -33,6 +33,7 @@ __all__ = [
     "digests",
     "fingerprint",
     "inspect",
+    "layers_beyond",
     "read_header",
 ]
 

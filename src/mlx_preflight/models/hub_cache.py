@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import huggingface_hub
@@ -13,6 +17,10 @@ MAIN = "main"
 
 HINT = "name the folder that holds config.json, or a hub id, with --model"
 """Advice where a name is neither."""
+
+CHUNK_BYTES = 4 * 1024 * 1024
+
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 WANTED = (
     "*.json",
@@ -61,6 +69,43 @@ def find(model: str) -> Path:
     if folder is None:
         raise LookupError(f"{model} is not in the hub cache")
     return folder
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Return whether a folder is a snapshot of the cache, whose files are links to blobs."""
+    return folder.parent.name == "snapshots"
+
+
+def damaged(folder: Path, digests: Mapping[str, str]) -> list[str]:
+    """Return which files of a snapshot are not what their blobs' names promise.
+
+    The client names a blob by the hub's ETag: a large file's SHA-256, else Git's SHA-1 (or a
+    mirror's SHA-1 of the content). A name of any other form promises nothing.
+
+    Args:
+        folder: A snapshot of the cache.
+        digests: SHA-256 of its files by name.
+    """
+    wrong = []
+    for name, sha256 in digests.items():
+        blob = Path(os.path.realpath(folder / name))
+        if blob.parent.name != "blobs" or not _DIGEST.fullmatch(blob.name):
+            continue
+        known = {sha256} if len(blob.name) == len(sha256) else _sha1s(blob)
+        if blob.name not in known:
+            wrong.append(f"{name}: its content is not that of its blob {blob.name[:12]}")
+    return wrong
+
+
+def _sha1s(path: Path) -> set[str]:
+    """Return the SHA-1 of a file as Git names it, and of its content alone."""
+    begins = (f"blob {path.stat().st_size}\0".encode(), b"")
+    found = [hashlib.sha1(begin, usedforsecurity=False) for begin in begins]
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            for digest in found:
+                digest.update(chunk)
+    return {digest.hexdigest() for digest in found}
 
 
 def point(folder: Path, revision: str) -> None:

@@ -21,10 +21,16 @@ from mlx_preflight.models.files import (
 )
 from mlx_preflight.models.quantization import Quantization, foreign_entry, own_quantization
 from mlx_preflight.models.safetensors_header import TensorHeader
-from mlx_preflight.models.weights import is_pickle, read_weights
+from mlx_preflight.models.weights import ADAPTER_CONFIG, OWN_BASE, is_pickle, read_weights
 
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 """Sets of files, one of which transformers needs to build a tokenizer."""
+
+MODELOPT = "hf_quant_config.json"
+"""Where NVIDIA's ModelOpt says how it quantized."""
+
+OWN_TEMPLATE = ("muse_spark",)
+"""Model types for which mlx_lm has a chat template of its own (TOKENIZER_DEFAULTS, 0.32.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +97,13 @@ def inspect(folder: Path) -> Checkpoint:
             damaged, or must not be loaded.
     """
     names = listing(folder)
+    if "config.json" not in names and ADAPTER_CONFIG in names:
+        raise CheckpointError(f"{folder}: is a LoRA adapter, not a model.", hint=OWN_BASE)
     config = _required_json(folder, names, "config.json")
     files, unreferenced, stale, tensors = read_weights(folder, names)
     tokenizer_files = _tokenizer_files(folder, names)
     tokenizer_config = _required_json(folder, names, "tokenizer_config.json")
-    quantization, foreign = _quantization(config, folder / "config.json")
+    quantization, foreign = _quantization(_with_modelopt(folder, names, config), folder)
     tied = _tied(config, folder / "config.json")
     embedding, vocab_size = tensors.get("model.embed_tokens.weight"), config.get("vocab_size")
     return Checkpoint(
@@ -117,7 +125,7 @@ def inspect(folder: Path) -> Checkpoint:
         tied=tied,
         vocab_size=vocab_size if type(vocab_size) is int else None,
         embedding_rows=embedding.shape[0] if embedding and embedding.shape else None,
-        has_chat_template=_has_chat_template(folder, names, tokenizer_config),
+        has_chat_template=_has_chat_template(names, tokenizer_config, config.get("model_type")),
         remote_code=_remote_code(names, config, tokenizer_config),
     )
 
@@ -173,8 +181,18 @@ def _tokenizer_files(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _quantization(config: dict[str, Any], path: Path) -> tuple[Quantization | None, str]:
+def _with_modelopt(folder: Path, names: Sequence[str], config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config with ModelOpt's own file, as mlx_lm (0.32) completes it."""
+    text = config.get("text_config")
+    places = [config, text if isinstance(text, dict) else {}]
+    if MODELOPT not in names or any("quantization_config" in place for place in places):
+        return config
+    return {**config, "quantization_config": _required_json(folder, names, MODELOPT)}
+
+
+def _quantization(config: dict[str, Any], folder: Path) -> tuple[Quantization | None, str]:
     """Return MLX's quantization settings and the name of another library's method."""
+    path = folder / "config.json"
     try:
         foreign = foreign_entry(config)
         if foreign is not None:
@@ -220,11 +238,18 @@ def _parameters(
     return count
 
 
-def _has_chat_template(folder: Path, names: Sequence[str], tokenizer: dict[str, Any]) -> bool:
-    """Return whether the tokenizer's config or a file of its own holds a template."""
-    if tokenizer.get("chat_template") or "chat_template.jinja" in names:
-        return True
-    return bool(_optional_json(folder, names, "chat_template.json").get("chat_template"))
+def _has_chat_template(names: Sequence[str], tokenizer: dict[str, Any], model_type: object) -> bool:
+    """Return whether there is a template where a tokenizer reads one.
+
+    Not in chat_template.json: that is a processor's file (transformers 5), and mlx_lm loads no
+    processor.
+    """
+    return bool(
+        tokenizer.get("chat_template")
+        or tokenizer.get("chat_template_type")
+        or model_type in OWN_TEMPLATE
+        or "chat_template.jinja" in names
+    )
 
 
 def _remote_code(names: Sequence[str], *configs: dict[str, Any]) -> tuple[str, ...]:

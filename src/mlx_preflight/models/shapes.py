@@ -19,6 +19,12 @@ MAX_PROBLEMS = 50
 
 _LAYER = re.compile(r"model\.layers\.(\d{1,9})\.")
 
+_BLOCK = re.compile(
+    r"(?:language_model\.)?(?:model|backbone|transformer)\.(?:language_model\.)?"
+    r"(?:layers|h)\.(\d{1,9})\."
+)
+"""Begin of the names of a decoder's layers, in any family."""
+
 
 @dataclass(frozen=True, slots=True)
 class ShapeCheck:
@@ -134,6 +140,24 @@ def check_shapes(cp: Checkpoint) -> ShapeCheck:
     if len(problems) > MAX_PROBLEMS:
         problems[MAX_PROBLEMS:] = [f"and {len(problems) - MAX_PROBLEMS} more."]
     return ShapeCheck(True, "", tuple(problems))
+
+
+def layers_beyond(cp: Checkpoint) -> list[str]:
+    """Return that the files hold more layers than the config counts, for any model type.
+
+    mlx_lm drops those of some families without a word: it is right for layers that predict
+    further tokens (GLM-4.5 and DeepSeek-V3 have one), and no others.
+    """
+    text = cp.config.get("text_config")
+    config = text if isinstance(text, dict) and "num_hidden_layers" in text else cp.config
+    layers, further = config.get("num_hidden_layers"), config.get("num_nextn_predict_layers", 1)
+    if type(layers) is not int or type(further) is not int:
+        return []
+    beyond = {int(found[1]) for found in map(_BLOCK.match, cp.tensors) if found}
+    beyond = {number for number in beyond if number >= layers}
+    if len(beyond) <= max(further, 1):
+        return []
+    return [f"{len(beyond)} layers are beyond num_hidden_layers {layers}: they would be dropped"]
 
 
 def _sizes(config: dict[str, Any], problems: list[str]) -> _Sizes | None:

@@ -1,6 +1,7 @@
 """The config of a model that is to be estimated: built in, a file, a folder or the hub.
 
-Only config.json is read. Nothing of a repository is run, and weights are never fetched.
+Only config.json is read, and the headers of weights beside it. Nothing of a repository is run,
+and weights are never fetched.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from typing import Any
 
 import huggingface_hub
 
-from mlx_preflight.core.errors import BlockedError, CheckpointError, UsageError
+from mlx_preflight.core.errors import (
+    BlockedError,
+    CheckpointError,
+    PreflightError,
+    UsageError,
+    or_error,
+)
 from mlx_preflight.core.toml_table import suggest
-from mlx_preflight.models import catalog, files, hub, hub_cache
+from mlx_preflight.models import catalog, checkpoint, dtypes, files, hub, hub_cache
 from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 from mlx_preflight.plan.profiles import EMBEDDED
 
@@ -29,7 +36,7 @@ class Source:
 
     Attributes:
         name: As asked; the hub id of a built-in model.
-        config: Its config.json.
+        config: Its config.json, as the bytes beside it are loaded.
         folder: Folder with its weights; None when there are none here.
         download_bytes: Size of the published checkpoint; None when unknown.
         origin: Where the config was read.
@@ -81,11 +88,30 @@ def find(model: str) -> Source:
         config = files.read_object(file, files.MAX_CONFIG_BYTES)
         weights = list(file.parent.glob(WEIGHTS))
         size = sum(item.stat().st_size for item in weights) or None
-        return Source(model, config, file.parent if weights else None, size, str(file))
+        if not weights:
+            return Source(model, config, None, size, str(file))
+        return Source(model, _as_stored(config, file.parent), file.parent, size, str(file))
     if not hub_cache.is_hub_id(model):
         near = suggest(model, [item.name for item in catalog.models()])
         raise UsageError(f"model {model!r}: no such file or folder, no hub id, not built in{near}")
     return _from_hub(model)
+
+
+def _as_stored(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Return a config that says of the weights beside it what mlx_lm makes of their bytes.
+
+    It neither reads the type in a config, nor quantizes by one what has no scales. Weights that
+    cannot be described leave the config as it is: the checks of a checkpoint refuse them.
+    """
+    found = or_error(lambda: checkpoint.inspect(folder))
+    if isinstance(found, PreflightError):
+        return config
+    lies = ("quantization", "quantization_config") if dtypes.is_unpacked(found) else ()
+    kept = {name: value for name, value in config.items() if name not in lies}
+    stored = dtypes.stored_dtype(found)
+    if stored is None or stored == str(dtypes.declared(config)).removeprefix("torch."):
+        return kept
+    return {**kept, "dtype": stored}
 
 
 def _from_hub(model: str) -> Source:

@@ -7,12 +7,13 @@ not know, need no conversion.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from mlx_preflight.core.errors import CheckpointError
+from mlx_preflight.core.errors import CheckpointError, EstimateError
 from mlx_preflight.models.files import DOWNLOAD_AGAIN, confined, open_regular
 from mlx_preflight.models.layout import Checkpoint
+from mlx_preflight.models.quantization import read_quantization
 from mlx_preflight.models.safetensors_header import TensorHeader
 
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -51,6 +52,12 @@ PATTERNS = {
 """IEEE 754 for the wide floats, the OCP 8-bit formats (E4M3 has NaN but no infinity, E8M0 is
 a bare exponent without zero), and FNUZ, whose only NaN is the bits of a negative zero."""
 
+BYTE_SCALES = {"mxfp4": "F8_E8M0", "mxfp8": "F8_E8M0", "nvfp4": "F8_E4M3"}
+"""Float that mlx stores as a byte in the scales of a mode (mlx/ops.cpp 0.32)."""
+
+SCALE_NAMES = (".scales", "_scales", ".weight_scale")
+"""Ends of their names: mlx's, those of openai/gpt-oss, and those of compressed-tensors."""
+
 
 @dataclass(frozen=True, slots=True)
 class ValueCheck:
@@ -60,8 +67,8 @@ class ValueCheck:
         tensors: Float tensors scanned; 0 means that nothing was checked.
         elements: Their elements.
         nonfinite: NaN and infinite elements of each tensor that has any.
-        all_zero: Tensors without one nonzero element. A `.bias` is left out: zero is
-            what it is initialised with.
+        all_zero: Tensors without one nonzero element. A bias is left out (`.bias`, `dt_bias`,
+            `e_score_correction_bias`): zero is what it is initialised with.
     """
 
     tensors: int
@@ -74,7 +81,7 @@ def check_values(cp: Checkpoint, progress: Callable[[int, int], None] | None = N
     """Scan every float tensor of a checkpoint.
 
     Packed words and other integers hold no float and are skipped, as are the 4-bit and
-    6-bit floats, which have neither NaN nor infinity.
+    6-bit floats, which have neither NaN nor infinity. Scales of one byte are floats.
 
     Args:
         cp: A checkpoint from `inspect`.
@@ -83,7 +90,11 @@ def check_values(cp: Checkpoint, progress: Callable[[int, int], None] | None = N
     Raises:
         CheckpointError: A weights file cannot be read, or is shorter than it was.
     """
-    floats = [tensor for tensor in cp.tensors.values() if tensor.dtype in PATTERNS]
+    floats = {
+        tensor: pattern
+        for tensor in cp.tensors.values()
+        if (pattern := _pattern(cp, tensor)) is not None
+    }
     total = sum(tensor.nbytes for tensor in floats)
     nonfinite: dict[str, int] = {}
     all_zero: list[str] = []
@@ -93,10 +104,10 @@ def check_values(cp: Checkpoint, progress: Callable[[int, int], None] | None = N
             for tensor in sorted(
                 (tensor for tensor in floats if tensor.file == file), key=lambda item: item.begin
             ):
-                bad, zero = _scan(stream, tensor)
+                bad, zero = _scan(stream, tensor, floats[tensor])
                 if bad:
                     nonfinite[tensor.name] = bad
-                if zero and not tensor.name.endswith(".bias"):
+                if zero and not tensor.name.endswith("bias"):
                     all_zero.append(tensor.name)
                 done += tensor.nbytes
                 if progress is not None:
@@ -105,13 +116,32 @@ def check_values(cp: Checkpoint, progress: Callable[[int, int], None] | None = N
     return ValueCheck(len(floats), elements, nonfinite, tuple(sorted(all_zero)))
 
 
-def _scan(stream: BinaryIO, tensor: TensorHeader) -> tuple[int, bool]:
+def _pattern(cp: Checkpoint, tensor: TensorHeader) -> _Pattern | None:
+    """Return the bits of a tensor's floats; None for integers."""
+    if tensor.dtype == "U8" and tensor.name.endswith(SCALE_NAMES):
+        declared = BYTE_SCALES.get(_mode(cp, tensor.name.rpartition(".")[0]), "")
+        # 2^-127 stands for zero in a format without one.
+        found = PATTERNS.get(declared)
+        return replace(found, magnitude=0xFF) if found and declared == "F8_E8M0" else found
+    return PATTERNS.get(tensor.dtype)
+
+
+def _mode(cp: Checkpoint, module: str) -> str:
+    """Return the mode in which a module is quantized, by mlx or by another library."""
+    try:
+        whole = cp.quantization or read_quantization(cp.config)
+    except EstimateError:  # another library's, which mlx_lm does not read
+        return ""
+    declared = whole.of(module) if whole else None
+    return declared.mode if declared else ""
+
+
+def _scan(stream: BinaryIO, tensor: TensorHeader, pattern: _Pattern) -> tuple[int, bool]:
     """Return how many elements are not finite, and whether there are only zeros."""
     import numpy as np  # noqa: PLC0415  (100 ms that reading headers need not pay)
 
-    pattern = PATTERNS[tensor.dtype]
     bad = 0
-    # E8M0 has no zero, and a tensor without elements is none of zeros.
+    # F8_E8M0 has no zero, and a tensor without elements is none of zeros.
     zero = pattern.magnitude != 0 and tensor.nbytes > 0
     for chunk in _chunks(stream, tensor):
         words: Any = np.frombuffer(chunk, dtype=pattern.words)

@@ -21,6 +21,11 @@ WEIGHTS_GLOB = "model*.safetensors"
 INDEX = "model.safetensors.index.json"
 """The index that transformers and mlx_lm write beside shards."""
 
+ADAPTER_CONFIG = "adapter_config.json"
+"""What an adapter has, and a model has not."""
+
+OWN_BASE = "This is a LoRA adapter: give the folder of its base model."
+
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 """Weights that execute code when they are read."""
 
@@ -60,6 +65,12 @@ def read_weights(
     files = named if named and not stale else present or named
     if not files:
         raise _no_weights(folder, names)
+    where = str(folder.resolve())
+    if not fnmatch.fnmatchcase(where, where):
+        raise CheckpointError(
+            f"{folder}: mlx-lm finds no weights in it: it takes the [ in {where} for a pattern.",
+            hint="Rename the folder: without [ and ] it is found.",
+        )
     _require_shards(folder, files, present)
     tensors = _merged_headers(folder, sorted({*files, *present}))
     wanted = set(files)
@@ -104,10 +115,9 @@ def _no_weights(folder: Path, names: Sequence[str]) -> CheckpointError:
         )
     others = [name for name in names if name.endswith((".safetensors", ".gguf", ".npz"))]
     seen = f"; it holds {printable_list(others)}" if others else ""
-    hint = "This is a LoRA adapter: give the folder of its base model."
     return CheckpointError(
         f"{folder}: has no weights named {WEIGHTS_GLOB}{seen}.",
-        hint=hint if "adapter_config.json" in names else DOWNLOAD_AGAIN,
+        hint=OWN_BASE if ADAPTER_CONFIG in names else DOWNLOAD_AGAIN,
     )
 
 

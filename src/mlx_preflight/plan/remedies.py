@@ -14,6 +14,12 @@ REINSTALL = "python3 -m pip install --force-reinstall -e . && python3 -m pip che
 OWN_TOKENIZER = "use the tokenizer files that came with the weights"
 """The tokenizer is another model's."""
 
+OWN_TEMPLATE = "use the -Instruct model, or add chat_template.jinja"
+"""There is no chat template: a base model has none, and no download brings one."""
+
+OWN_TEMPLATE_FILE = "use the template and generation_config.json that came with the weights"
+"""The chat template does not render, or no generation would stop where it ends an answer."""
+
 DOWNLOAD_AGAIN = "download the model again"
 """Files are damaged or belong to different models."""
 

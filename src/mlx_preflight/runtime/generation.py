@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -17,7 +17,7 @@ from mlx_lm import stream_generate
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.sample_utils import make_sampler
 
-from mlx_preflight.runtime import loaded
+from mlx_preflight.runtime import loaded, round_trip
 from mlx_preflight.runtime.messages import Answer, Generation
 
 NO_LOGPROB = -1e9
@@ -39,6 +39,7 @@ def run(model: loaded.LoadedModel, request: Mapping[str, Any]) -> Generation:
     # Before the scoring pass, whose logits would add to the peak.
     memory = loaded.memory()
     scored = [score(model, prompt, item) for prompt, item in zip(prompts, answers, strict=True)]
+    ends = set(round_trip.turn_ends(model.tokenizer).values())
     return Generation(
         seed=request["seed"],
         temperature=request["temperature"],
@@ -49,12 +50,26 @@ def run(model: loaded.LoadedModel, request: Mapping[str, Any]) -> Generation:
         memory=memory,
         warm_up=warm_up,
         answers=tuple(scored),
+        notes=tuple(notes(model.tokenizer)),
+        ran_on=tuple(
+            item.id
+            for item in answers
+            if item.finish_reason != "stop" and ends & set(item.token_ids)
+        ),
     )
+
+
+def notes(tokenizer: Any) -> Iterator[str]:
+    """Yield what makes the answers of a model worth little, whatever its weights."""
+    if not tokenizer.has_chat_template:
+        yield "there is no chat template, so the model was asked the bare prompt"
+    elif fault := round_trip.turn_end_fault(tokenizer):
+        yield fault
 
 
 def render(tokenizer: Any, prompt: str) -> list[int]:
     """Return the token ids of a prompt in the model's chat template, or bare without one."""
-    if getattr(tokenizer, "has_chat_template", False):
+    if tokenizer.has_chat_template:
         message = [{"role": "user", "content": prompt}]
         text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
         return list(tokenizer.encode(text, add_special_tokens=False))

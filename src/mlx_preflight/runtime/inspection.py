@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.utils import get_total_parameters
 
-from mlx_preflight.runtime import loaded, round_trip
+from mlx_preflight.runtime import loaded, parameters, round_trip
 from mlx_preflight.runtime.messages import LoadReport
 
 
@@ -27,15 +27,16 @@ def framework() -> dict[str, str]:
     return {**versions, "device": loaded.device()}
 
 
-def run(model: loaded.LoadedModel, _: Mapping[str, Any]) -> LoadReport:
-    """Describe a model that was just loaded."""
+def run(model: loaded.LoadedModel, request: Mapping[str, Any]) -> LoadReport:
+    """Describe a model that was just loaded from the `path` of a request."""
     config, arrays = model.config, tree_flatten(model.model.parameters())
     named = config.get("architectures") or [config.get("model_type", "unknown")]
     stored = config.get("quantization") or {}
     return LoadReport(
         import_s=model.import_s,
         load_s=model.load_s,
-        parameters=int(get_total_parameters(model.model)),
+        parameters=parameters.count(model.model),
+        stored_parameters=parameters.count_stored(model.model, config, Path(request["path"])),
         architecture=str(named[0]),
         layers=len(model.model.layers),
         dtypes=tuple(sorted({str(array.dtype).removeprefix("mlx.core.") for _, array in arrays})),

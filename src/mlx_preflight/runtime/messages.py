@@ -46,6 +46,8 @@ class LoadReport:
         import_s: Time to import mlx_lm, not part of the loading time.
         load_s: From the call of `mlx_lm.load` until all parameters are evaluated.
         parameters: Logical count; packed 4-bit weights count unpacked.
+        stored_parameters: Those in the files, without what mlx_lm drops of them; None where
+            it repacks another library's words.
         architecture: `architectures[0]` of the config, else its `model_type`.
         layers: Transformer blocks.
         dtypes: Types of the loaded arrays.
@@ -59,6 +61,7 @@ class LoadReport:
     import_s: float
     load_s: float
     parameters: int
+    stored_parameters: int | None
     architecture: str
     layers: int
     dtypes: tuple[str, ...]
@@ -124,6 +127,9 @@ class Generation:
     Attributes:
         warm_up: The first generation, not mixed into any statistic; None when left out.
         memory: Counters after the last answer, reset after loading.
+        notes: What was wrong with the asking: no chat template, or one whose end of a turn
+            ends no answer.
+        ran_on: Ids of the cut answers that hold the template's end of a turn and went on.
     """
 
     seed: int
@@ -135,6 +141,8 @@ class Generation:
     memory: Memory
     warm_up: Answer | None
     answers: tuple[Answer, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
+    ran_on: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Generation:
@@ -143,6 +151,7 @@ class Generation:
         values["memory"] = Memory(**values["memory"])
         values["answers"] = tuple(_answer(item) for item in values["answers"])
         values["warm_up"] = _answer(values["warm_up"]) if values["warm_up"] else None
+        values |= {name: tuple(values[name]) for name in ("notes", "ran_on")}
         return cls(**values)
 
 

@@ -19,6 +19,7 @@ from mlx_preflight.core.errors import PreflightError
 from mlx_preflight.core.text import one_line
 from mlx_preflight.memory import validation
 from mlx_preflight.memory.settings import Settings
+from mlx_preflight.runtime import round_trip
 from mlx_preflight.runtime.foreign import attempt
 
 SHORTEST = Settings(max_seq_length=2)
@@ -30,11 +31,12 @@ def look(job: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         job: `config` of a model, and `tokenizer`, the folder with one; None leaves it out.
+            With `ends` (`eos_token_id` and `vocab_size`) its chat template is rendered.
     """
     config, folder = job["config"], job["tokenizer"]
     return {
         "architecture": None if config is None else _architecture(config),
-        "tokenizer": None if folder is None else _tokenizer(Path(folder), config or {}),
+        "tokenizer": None if folder is None else _tokenizer(Path(folder), config, job.get("ends")),
     }
 
 
@@ -50,8 +52,10 @@ def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"problem": "", "module": module}
 
 
-def _tokenizer(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    refused, ends = {"trust_remote_code": False}, config.get("eos_token_id")
+def _tokenizer(
+    folder: Path, config: Mapping[str, Any] | None, told: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    refused, ends = {"trust_remote_code": False}, (told or config or {}).get("eos_token_id")
 
     def facts() -> dict[str, Any]:
         loaded = tokenizer_utils.load(folder, refused, eos_token_ids=ends)
@@ -61,10 +65,16 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
             "tokens": len(loaded.get_vocab()),
             "end": None if end is None else int(end),
             "ends": sorted(map(int, loaded.eos_token_ids)),
+            "template": [] if told is None else _template_faults(loaded, told),
         }
 
     found = attempt(facts)
     return {"problem": _said(found)} if isinstance(found, Exception) else found
+
+
+def _template_faults(tokenizer: Any, config: Mapping[str, Any]) -> list[str]:
+    found = round_trip.template_fault(tokenizer, config), round_trip.turn_end_fault(tokenizer)
+    return [one_line(fault) for fault in found if fault]
 
 
 def _said(error: Exception) -> str:

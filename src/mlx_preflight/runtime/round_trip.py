@@ -24,6 +24,11 @@ TEXTS: Mapping[str, str] = {
     "right to left": "שלום مرحبا",
 }
 
+_QUESTION = {"role": "user", "content": "Write a function."}
+
+ANSWER = "def answer(): return 1"
+"""Answer that templates are asked to render; none of them trims or changes it."""
+
 
 def tokenizer_checks(tokenizer: Any, config: Mapping[str, Any]) -> Iterator[TokenizerCheck]:
     """Yield every check with its fault, which is empty when there is none."""
@@ -31,7 +36,8 @@ def tokenizer_checks(tokenizer: Any, config: Mapping[str, Any]) -> Iterator[Toke
         yield TokenizerCheck(name, _text_fault(tokenizer, text))
     yield TokenizerCheck("special tokens", _special_fault(tokenizer))
     yield TokenizerCheck("end token", _end_fault(tokenizer, config))
-    yield TokenizerCheck("chat template", _template_fault(tokenizer, config))
+    yield TokenizerCheck("chat template", template_fault(tokenizer, config))
+    yield TokenizerCheck("turn end", turn_end_fault(tokenizer))
 
 
 def _text_fault(tokenizer: Any, text: str) -> str:
@@ -64,13 +70,14 @@ def _end_fault(tokenizer: Any, config: Mapping[str, Any]) -> str:
     wrong = [end for end in ends if end not in special]
     if wrong:
         return f"config.json ends answers with token {wrong[0]}, no special token here"
-    if tokenizer.eos_token_id is None:
+    if not tokenizer.eos_token_ids:
         return "the tokenizer has no end token, so no answer would ever end"
     return ""
 
 
-def _template_fault(tokenizer: Any, config: Mapping[str, Any]) -> str:
-    message = [{"role": "user", "content": "Write a function."}]
+def template_fault(tokenizer: Any, config: Mapping[str, Any]) -> str:
+    """Return why the chat template asks nothing that a model could answer."""
+    message = [_QUESTION]
 
     def rendered() -> tuple[str, str, list[int]]:
         closed = tokenizer.apply_chat_template(message, tokenize=False)
@@ -91,14 +98,47 @@ def _template_fault(tokenizer: Any, config: Mapping[str, Any]) -> str:
     return ""
 
 
+def turn_ends(tokenizer: Any) -> dict[str, int]:
+    """Return the tokens by which the chat template ends an answer, by text.
+
+    Args:
+        tokenizer: mlx_lm's wrapper.
+
+    Returns:
+        Empty where a template writes none behind an answer, or cannot render one: a model of
+        such a template learned its end elsewhere.
+    """
+    both = [_QUESTION, {"role": "assistant", "content": ANSWER}]
+    whole = attempt(lambda: str(tokenizer.apply_chat_template(both, tokenize=False)))
+    if isinstance(whole, Exception) or ANSWER not in whole:
+        return {}
+    ids = tokenizer.encode(whole.rpartition(ANSWER)[2], add_special_tokens=False)
+    # A run of blanks may be a token of its own, and ends nothing.
+    added = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items()}
+    return {added[number]: number for number in ids if added.get(number, "").strip()}
+
+
+def turn_end_fault(tokenizer: Any) -> str:
+    """Return that no token by which the template ends an answer would end a generation."""
+    ends = turn_ends(tokenizer)
+    if not ends or tokenizer.eos_token_ids & set(ends.values()):
+        return ""
+    stops = sorted(tokenizer.eos_token_ids)
+    named = ", ".join(f"{text!r} ({number})" for text, number in ends.items())
+    return (
+        f"the chat template ends an answer with {named}, and mlx-lm stops at "
+        f"{', '.join(map(str, stops)) or 'no token'} only: every answer would run to the limit; "
+        "add it to eos_token_id of generation_config.json"
+    )
+
+
 def _answer_follows(tokenizer: Any, message: list[dict[str, str]], opened: str) -> bool:
     """Return whether an answer begins where the question's turn ends.
 
     Mistral's and Llama 2's `[/INST]` ends the question and is the prompt: nothing is added.
     """
-    answer = "def answer(): return 1"
-    both = [*message, {"role": "assistant", "content": answer}]
+    both = [*message, {"role": "assistant", "content": ANSWER}]
     whole = attempt(lambda: tokenizer.apply_chat_template(both, tokenize=False))
     if isinstance(whole, Exception) or not whole.startswith(opened):
         return False
-    return str(whole[len(opened) :]).lstrip().startswith(answer)
+    return str(whole[len(opened) :]).lstrip().startswith(ANSWER)

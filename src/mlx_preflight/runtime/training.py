@@ -65,19 +65,23 @@ def run(model: loaded.LoadedModel, request: Mapping[str, Any]) -> TrainingReport
 def quantize(model: loaded.LoadedModel) -> tuple[int, int, bool]:
     """Quantize as `mlx_lm.convert -q`; return bits, group size, and whether it was done here.
 
-    A checkpoint that is already quantized stays as it is. Bits are 0 where no layer can be
-    quantized.
+    A checkpoint that is already quantized stays as it is; one that only says so is not. Bits
+    are 0 where no layer can be quantized.
     """
     stored = model.config.get("quantization") or {}
-    if stored:
+    if stored and _is_quantized(model.model):
         return int(stored.get("bits", 4)), int(stored.get("group_size", 64)), False
     hidden = int(model.config.get("hidden_size", GROUP_SIZES[0]))
     group = next((size for size in GROUP_SIZES if hidden % size == 0), GROUP_SIZES[-1])
     settings = Settings(group_size=group)
     # The config may name a format that mlx_lm unpacked while it loaded the weights.
     quantization.quantize(model.model, {}, settings)
-    done = any(hasattr(module, "bits") for module in model.model.modules())
+    done = _is_quantized(model.model)
     return (settings.bits or 0) if done else 0, group, done
+
+
+def _is_quantized(model: Any) -> bool:
+    return any(hasattr(module, "bits") for module in model.modules())
 
 
 def rows(

@@ -8,12 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from mlx_preflight.core import child
-from mlx_preflight.core.errors import UsageError
+from mlx_preflight.core.errors import BlockedError, UsageError, WorkerError
 from mlx_preflight.models.locate import ResolvedModel, missing, prompts_for, resolve
 from mlx_preflight.runtime import page_cache
 from mlx_preflight.runtime.messages import Generation, LoadReport, TrainingReport
 
 __all__ = ["ResolvedModel", "missing", "prompts_for", "resolve"]
+
+NOT_ON_THIS_BACKEND = (
+    "Currently only supports float32",
+    "::eval_cpu] only supports",
+    "[metal_kernel]",
+    "No Metal back-end",
+    "has no CPU implementation",
+    "has no GPU implementation",
+    "not yet supported on the GPU",
+    "GPU scatter does not yet support",
+    "is not supported on the GPU",
+    "QQMatmul] NYI",
+    "GatherQQMM] NYI",
+)
+"""Parts of the messages by which mlx 0.32 says that the default device cannot compute
+something (strings of libmlx); another device can."""
+
+OTHER_BACKEND = (
+    "run it on Apple silicon, whose Metal backend has it, or here on weights that are quantized "
+    "or float32: `mlx_lm.convert --hf-path MODEL --dtype float32`"
+)
 
 SEED = 0
 TIMEOUT_S = 1800.0
@@ -28,12 +49,19 @@ def ask(task: str, request: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) 
         timeout_s: Seconds after which the worker is killed.
 
     Raises:
+        BlockedError: MLX's backend here has no such operation, whatever the model.
         WorkerError: The task raised; the message is the exception's.
         ChildError: The worker was killed, timed out, or wrote no usable answer.
     """
     module = "mlx_preflight.runtime.worker"
     job = {**request, "task": task}
-    value: dict[str, Any] = child.call(module, job, timeout_s=timeout_s, label=task).value
+    try:
+        value: dict[str, Any] = child.call(module, job, timeout_s=timeout_s, label=task).value
+    except WorkerError as error:
+        if any(phrase in str(error) for phrase in NOT_ON_THIS_BACKEND):
+            said = f"MLX's backend on this machine lacks an operation: {error}"
+            raise BlockedError(said, hint=OTHER_BACKEND) from error
+        raise
     return value
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlx_preflight.core.errors import ChildError, ResultError
-from mlx_preflight.core.result import Status
+from mlx_preflight.core.result import Evidence, Status
 from mlx_preflight.core.workspace import Workspace
 from mlx_preflight.criteria import inference, sign_off
+from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 from mlx_preflight.plan import profiles, register
 from mlx_preflight.run import session
 from mlx_preflight.run.context import Context
+from mlx_preflight.runtime import workers
 
 SESSION = register.find_session("ac5-inference")[0]
 
@@ -43,6 +47,38 @@ def test_raw_samples_are_kept(ac5: Any) -> None:
         assert len(found[name].samples) == len(ac5.prompts)
         assert min(found[name].samples) > 0
     assert found["warm_up_s"].value not in found["answer_s"].samples
+
+
+@pytest.mark.slow
+def test_answers_that_go_on_behind_their_turn_fail(ac5: Any, tmp_path: Path) -> None:
+    """Where no file stops at the template's end of a turn, each answer is cut and goes on."""
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    for name, eos in (
+        ("config.json", {"eos_token_id": 1021}),
+        ("generation_config.json", {"eos_token_id": 1021}),
+        ("tokenizer_config.json", {"eos_token": "<|endoftext|>"}),
+    ):
+        stored = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**stored, **eos}))
+    generation = workers.generate(folder, ac5.prompts[:2], max_tokens=128, warm_up=False)
+    facts = dataclasses.replace(ac5, generation=generation, prompts=ac5.prompts[:2])
+    outcome = inference.ac5_2(facts)
+    assert outcome.status is Status.FAIL
+    assert "2 went on behind the end of their turn" in outcome.reason
+    assert "'<|im_end|>' (1023)" in outcome.reason
+
+
+def test_answers_that_never_end_fail_once_they_are_long(ac5: Any) -> None:
+    """Being cut short says nothing; being cut at 512 tokens does."""
+    for tokens, status in ((128, Status.PASS), (512, Status.FAIL)):
+        changes: dict[str, Any] = {"finish_reason": "length", "token_ids": tuple(range(tokens))}
+        cut = tuple(dataclasses.replace(item, **changes) for item in ac5.generation.answers)
+        generation = dataclasses.replace(ac5.generation, answers=cut)
+        facts = dataclasses.replace(ac5, generation=generation)
+        assert inference.ac5_2(facts).status is status
+    synthetic = dataclasses.replace(facts.context, evidence=Evidence.SYNTHETIC)
+    assert inference.ac5_2(dataclasses.replace(facts, context=synthetic)).status is Status.PASS
 
 
 def test_short_answers_fail(ac5: Any) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from mlx_preflight.core.errors import ChildError, ResultError, WorkerError
 from mlx_preflight.core.result import Evidence, Status
 from mlx_preflight.criteria import memory, model_under_test, profiling
 from mlx_preflight.criteria.memory_facts import PeakFacts
 from mlx_preflight.memory import calibration
+from mlx_preflight.models import checkpoint
+from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 from mlx_preflight.plan import register
 from mlx_preflight.run import session
 from mlx_preflight.run.context import Context
@@ -160,6 +166,29 @@ def test_a_predictor_that_is_off_never_passes(ac6: Any, share: float, status: St
         assert outcome.status is (status if predicted > 1 else Status.PASS)
     low = calibration.MeasuredPoint("x", int(0.89e9), int(1e9))
     assert memory.ac6_4(dataclasses.replace(ac6, points=(low,))).status is Status.FAIL
+
+
+def test_the_run_is_predicted_in_the_type_of_its_bytes(ac6: Any, tmp_path: Path) -> None:
+    """`mlx_lm.convert --dtype` changes the bytes and leaves config.json as it was."""
+    folder = tmp_path / "model"
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    halves = {
+        name: array.astype(np.float16)
+        for name, array in load_file(folder / "model.safetensors").items()
+    }
+    save_file(halves, folder / "model.safetensors")
+    for path, dtype in ((EMBEDDED_FOLDER, "float32"), (folder, "float16")):
+        files = checkpoint.inspect(path)
+        assert files.config["dtype"] == "float32"
+        assert profiling.read_settings(files, ac6.training).dtype == dtype
+
+
+def test_a_run_that_cannot_be_predicted_was_measured_all_the_same(ac6: Any) -> None:
+    """The predictor is judged by its other points, and no one is told to measure again."""
+    facts = dataclasses.replace(ac6, points=ac6.points[:-1], unpredicted="it runs FromFP8")
+    outcome = memory.ac6_4(facts)
+    assert outcome.status is Status.PASS
+    assert "measured and not predicted: it runs FromFP8" in outcome.reason
 
 
 def test_a_failed_calibration_is_an_error(ac6: Any) -> None:

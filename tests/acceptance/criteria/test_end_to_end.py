@@ -66,6 +66,16 @@ def test_empty_text_and_infinite_losses_fail(facts: Any) -> None:
     assert e2e.int1_4(lost).status is Status.ERROR
 
 
+def test_gibberish_is_no_answer(facts: Any, ac5_random: Any) -> None:
+    """Random weights answer with text, too; only where they are meant to be does that pass."""
+    random = dataclasses.replace(facts, answered=ac5_random.generation)
+    outcome = e2e.int1_3(random)
+    assert outcome.status is Status.FAIL
+    assert "mean log-probability" in outcome.reason
+    synthetic = dataclasses.replace(random.context, evidence=Evidence.SYNTHETIC)
+    assert e2e.int1_3(dataclasses.replace(random, context=synthetic)).status is Status.PASS
+
+
 def test_an_absent_model_blocks_after_the_import(absent: context.Context) -> None:
     """The import is judged; the rest says what to download."""
     finished = session.run_session(SESSION, absent)
