@@ -65,6 +65,29 @@ def pair() -> str:
 OTHER_PAIR = "install versions of mlx and mlx-lm that fit each other"
 
 
+METAL_ONLY = "No Metal back-end"
+"""Message of mlx (0.32) for a kernel that only Metal compiles, on another machine."""
+
+
+def metal_only(kind: str) -> UntraceableError:
+    """Return that a model runs a kernel of Metal, which this machine cannot trace."""
+    return UntraceableError(
+        f"model_type {kind!r} runs a kernel of its own that MLX compiles for Metal alone: a limit "
+        "of this machine, not of the model",
+        hint="ask on a Mac",
+    )
+
+
+def ended(kind: str, printed: str) -> InstallationError:
+    """Return that the file of a model ends the process that imports it, and what it said."""
+    said = (printed.strip().splitlines() or ["without a word"])[-1]
+    return InstallationError(
+        f"the model {kind!r} of mlx-lm cannot be imported: its file ends the process: {said} "
+        f"({pair()})",
+        hint=said,
+    )
+
+
 def require_import(kind: str, cause: BaseException | None) -> None:
     """Raise where mlx_lm has a model, and what that imports is missing in the installation.
 
