@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from mlx_preflight import __main__
 from mlx_preflight.cli import options
-from mlx_preflight.cli.app import PANELS, PanelGroup, app
+from mlx_preflight.cli.app import PanelGroup, app
 from mlx_preflight.core.errors import UsageError
 from mlx_preflight.core.result import CheckResult, Evidence, Status, write_result
 from mlx_preflight.criteria import command

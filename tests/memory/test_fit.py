@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import model_configs
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -16,9 +18,11 @@ from mlx_preflight.core.errors import UsageError
 from mlx_preflight.frameworks import configs
 from mlx_preflight.memory import fit
 from mlx_preflight.memory.predict import predict
-from mlx_preflight.memory.settings import Settings
+from mlx_preflight.memory.replay import checkpointing
+from mlx_preflight.memory.settings import Settings, working_set_note
 from mlx_preflight.models import source
 from mlx_preflight.models.catalog import EMBEDDED_FOLDER
+from tests.memory.models import small
 
 CONFIG = source.find("embedded").config
 WANTED = Settings(batch_size=4, max_seq_length=512, num_layers=4, dtype="float32")
@@ -86,6 +90,68 @@ def test_the_reference_task_fits_sixteen_gigabytes() -> None:
     assert best["settings"]["max_seq_length"] == 2048
     assert best["settings"]["num_layers"] == 16
     assert best["peak_high_bytes"] <= 16e9
+
+
+@pytest.mark.slow
+def test_rows_are_cut_no_further_than_needed(whole: int) -> None:
+    """The longest row fits, and one that is 32 tokens longer does not."""
+    budget = int(whole * 0.7)
+    kept = ["batch_size", "grad_checkpoint", "num_layers", "rank", "bits"]
+    found = fit.fit(CONFIG, WANTED, budget, keep=kept)
+    (best,) = found.fits
+    row = best.settings.max_seq_length
+    assert row % fit.ROW_STEP == 0
+    longer = dataclasses.replace(best.settings, max_seq_length=row + fit.ROW_STEP)
+    assert predict(CONFIG, longer).peak_high_bytes > budget
+
+
+@pytest.mark.slow
+def test_a_candidate_that_cannot_be_traced_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gptj cannot be traced with checkpointing; other ways to fit it are found."""
+    config = model_configs.config_of("gptj")
+    wanted = small(batch_size=2, max_seq_length=257)
+
+    def checkpointed(model: object, *_: object) -> None:
+        raise UsageError("no simple chain")
+
+    monkeypatch.setattr(checkpointing, "value_and_gradient", checkpointed)
+    budget = predict(config, wanted).peak_high_bytes * 2 // 3
+    found = fit.fit(config, wanted, budget, keep=["num_layers", "rank", "bits"])
+    assert found.fits
+    assert not any(item.settings.grad_checkpoint for item in found.fits)
+    assert found.smallest.settings.grad_checkpoint is False
+
+
+@pytest.mark.slow
+def test_experts_keep_their_rows_where_the_attention_alone_fits() -> None:
+    """Adapters of the attention only come before shorter rows."""
+    config = model_configs.config_of("mixtral")
+    wanted = small(batch_size=1, max_seq_length=257, rank=64, bits=4)
+    high = predict(config, wanted).peak_high_bytes
+    found = fit.fit(config, wanted, high - 1, keep=["grad_checkpoint", "bits"])
+    best = found.fits[0]
+    assert best.settings.keys
+    assert all("attn" in key for key in best.settings.keys)
+    assert best.settings.max_seq_length == 257
+    assert best.given_up == ("keys default to those of the attention",)
+
+
+@pytest.mark.slow
+def test_the_reference_task_takes_few_predictions() -> None:
+    """A search was 40 to 60 of them; each takes about a second."""
+    asked: list[str] = []
+    config = source.find("qwen2.5-coder-7b").config
+    wanted = Settings(backend="metal")
+    found = fit.fit(config, wanted, 16 * 10**9, note=asked.append)
+    assert found.fits
+    assert len(asked) <= 12
+
+
+def test_a_mac_works_with_less_than_its_ram() -> None:
+    """Whoever asks for 16 GB is told what a 16 GB Mac has; for other sizes there is no note."""
+    assert "works with 11.45 GB" in working_set_note(16 * 10**9, "metal")
+    assert "--budget-gb 11.45" in working_set_note(16 * 10**9, "metal")
+    assert working_set_note(16 * 10**9, "cpu") == working_set_note(11 * 10**9, "metal") == ""
 
 
 @pytest.mark.parametrize("keys", [None, ("self_attn.q_proj", "self_attn.v_proj")])

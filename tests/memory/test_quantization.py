@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import model_configs
 import pytest
 
 from mlx_preflight.core.errors import EstimateError
@@ -219,3 +220,54 @@ def test_a_layer_that_the_model_lacks_is_named() -> None:
 def test_what_mlx_lm_unpacks_while_loading_is_unquantized(quantized: dict[str, Any]) -> None:
     """It makes bfloat16 of 8-bit floats whose scales are not powers of two."""
     assert read_quantization({"quantization_config": quantized}) is None
+
+
+BLOCKS = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_fp8_in_blocks_of_128_is_refused(kind: str) -> None:
+    """mlx_lm would load it as other weights; it was answered as 4 affine bits."""
+    config = qwen(model_type=kind, head_dim=64, quantization_config=BLOCKS)
+    for bits in (None, 4):
+        with pytest.raises(EstimateError, match=r"weight_block_size \[128, 128\]") as caught:
+            predict(config, small(bits=bits))
+        assert "scale_fmt ue8m0" in caught.value.allowed
+
+
+def test_fp8_that_a_model_file_dequantizes_is_bfloat16() -> None:
+    """deepseek_v3 does, in its `sanitize`."""
+    config = {**model_configs.config_of("deepseek_v3"), "quantization_config": BLOCKS}
+    found = predict(config, small(max_seq_length=9))
+    assert any("makes bfloat16 of" in text for text in found.warnings)
+    plain = predict(model_configs.config_of("deepseek_v3"), small(max_seq_length=9))
+    assert found.peak_bytes == plain.peak_bytes
+
+
+def packed(*groups: tuple[Any, Any]) -> dict[str, Any]:
+    """Return a compressed-tensors config whose groups have these bits and sizes."""
+    entries = [{"weights": {"num_bits": bits, "group_size": size}} for bits, size in groups]
+    named = {f"group_{index}": entry for index, entry in enumerate(entries)}
+    return {
+        "quant_method": "compressed-tensors",
+        "format": "pack-quantized",
+        "config_groups": named,
+    }
+
+
+def test_packed_integers_are_of_the_bits_that_their_groups_declare() -> None:
+    """8 bits in groups of 128 were answered as 4 bits in groups of 32."""
+    found = read_quantization(qwen(quantization_config=packed((8, 128))))
+    assert found is not None
+    assert (found.bits, found.group_size, found.mode) == (8, 128, "affine")
+    unsaid = {"quant_method": "compressed-tensors", "format": "pack-quantized"}
+    found = read_quantization(qwen(quantization_config=unsaid))
+    assert found is not None
+    assert (found.bits, found.group_size) == (4, 32)
+
+
+@pytest.mark.parametrize("groups", [((8, 128), (4, 128)), ((8, None),), ((8, -1),), ((4, 256),)])
+def test_packed_integers_that_mlx_has_not_are_refused(groups: tuple[tuple[Any, Any], ...]) -> None:
+    """Two formats in one model, one scale for a channel, and groups of 256."""
+    with pytest.raises(EstimateError, match="config_groups"):
+        read_quantization(qwen(quantization_config=packed(*groups)))

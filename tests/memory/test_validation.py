@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
+import model_configs
 import pytest
 
-from mlx_preflight.core.errors import EstimateError, UntraceableError
-from mlx_preflight.memory import traced_run
+from mlx_preflight.core.errors import EstimateError, InstallationError, UntraceableError
+from mlx_preflight.memory import traced_run, validation
 from mlx_preflight.memory.predict import predict
 from mlx_preflight.memory.replay import rules
 from mlx_preflight.memory.settings import Settings
 from tests.memory.models import qwen, small
+
+MOE: dict[str, Any] = {
+    "model_type": "mixtral",
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "tie_word_embeddings": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,9 @@ def test_a_field_that_is_null_is_refused_by_name(name: str) -> None:
 
 def test_a_model_that_cannot_run_here_is_no_fault_of_its_own() -> None:
     """Its kernel is for Metal: neither the config nor mlx_lm is to blame."""
-    with pytest.raises(UntraceableError, match="a kernel of its own, which MLX makes") as caught:
+    with pytest.raises(
+        UntraceableError, match="a limit of this machine, not of the model"
+    ) as caught:
         predict(qwen(model_type="bitnet"), small(inference=True, prompt_tokens=9))
     assert "config.json" not in str(caught.value)
     assert "mlx_lm" not in str(caught.value)
@@ -112,6 +123,74 @@ def test_a_step_that_cannot_be_traced_blames_nobody() -> None:
     assert "\n" not in str(caught.value)
     assert "mlx_lm cannot" not in str(caught.value)
     assert "measure instead" in (caught.value.hint or "")
+
+
+FLAT = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+
+
+@pytest.mark.parametrize("kind", FLAT)
+def test_a_flat_config_is_read_as_mlx_lm_reads_it(kind: str) -> None:
+    """`from_dict` of these files takes the fields without a `text_config`, too."""
+    own = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}
+    linear = dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 2)
+    linear |= dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 32)
+    flat = qwen(model_type=kind, **own)
+    linear["full_attention_interval"] = 2
+    flat |= linear
+    nested = {"model_type": kind, "text_config": {**flat, "model_type": "text"}}
+    run = small(max_seq_length=9)
+    assert predict(flat, run).peak_bytes == predict(nested, run).peak_bytes
+
+
+def test_a_field_that_a_flat_config_lacks_is_named() -> None:
+    """The inner model demands it, and its name is what counts."""
+    flat = {key: value for key, value in qwen().items() if key != "hidden_size"}
+    with pytest.raises(EstimateError, match="hidden_size is None; allowed: a value"):
+        predict({**flat, "model_type": "qwen2_vl"}, small())
+
+
+def test_a_list_of_rope_bases_is_for_the_model_that_has_one() -> None:
+    """step3p5 has one for each block; another model's own code refuses it."""
+    config = model_configs.config_of("step3p5")
+    assert isinstance(config["rope_theta"], list)
+    validation.check_config(config, small())
+    for wrong in ([], [10000.0, -1]):
+        with pytest.raises(EstimateError, match="above 0"):
+            validation.check_config({**config, "rope_theta": wrong}, small())
+    with pytest.raises(EstimateError):
+        predict(qwen(rope_theta=[10000.0]), small())
+
+
+def test_a_model_file_that_ends_the_process_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """`olmo` prints and exits without its package; nothing of it reaches stdout."""
+    if importlib.util.find_spec("hf_olmo"):
+        pytest.fail("hf_olmo is installed: the test needs another file that exits")
+    with pytest.raises(InstallationError, match="'olmo' of mlx-lm cannot be imported") as caught:
+        predict({"model_type": "olmo"}, small())
+    assert "pip install ai2-olmo" in caught.value.hint
+    assert capsys.readouterr().out == ""
+
+
+def test_a_vocabulary_without_the_reserved_tokens_is_refused() -> None:
+    """phi3small writes to their logits: its first step died by signal 11."""
+    config = {**model_configs.config_of("phi3small"), "vocab_size": 2048}
+    with pytest.raises(EstimateError, match="vocab_size is 2048; allowed: at least 100352"):
+        predict(config, small())
+
+
+def test_dora_of_experts_is_refused_by_name() -> None:
+    """mlx_lm makes none; config.json is not to blame."""
+    with pytest.raises(EstimateError, match="fine_tune_type is 'dora'") as caught:
+        predict(qwen(**MOE), small(fine_tune_type="dora"))
+    assert "SwitchLinear" in caught.value.allowed
+
+
+def test_a_full_training_of_quantized_weights_is_refused() -> None:
+    """They have no gradient; unquantized, everything of the blocks is trained."""
+    with pytest.raises(EstimateError, match="bits is 4; allowed: 16 with fine_tune_type full"):
+        predict(qwen(), small(fine_tune_type="full", bits=4))
+    full = predict(qwen(), small(fine_tune_type="full"))
+    assert full.trainable_parameters > predict(qwen(), small()).trainable_parameters
 
 
 def test_a_model_of_text_and_images_is_estimated_without_the_images() -> None:

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlx_preflight.cli import fit
 from mlx_preflight.cli.options import (
     BudgetOption,
+    ChipOption,
     JsonOption,
+    Model,
     bytes_of,
     expanded,
+    note,
     print_json,
     progress,
 )
-from mlx_preflight.core.errors import EstimateError, ExitCode, UsageError
+from mlx_preflight.core.errors import EstimateError, ExitCode, UntraceableError, UsageError
 from mlx_preflight.core.text import one_line
-from mlx_preflight.core.units import format_bytes
-from mlx_preflight.memory.options import EstimateOptions, FitOptions, MeasureOptions, ignored
-from mlx_preflight.plan.options import BUDGET_HELP, flag_of
+from mlx_preflight.memory import deferred
+from mlx_preflight.memory.options import EstimateOptions, MeasureOptions, ignored
+from mlx_preflight.plan.options import flag_of
 
 if TYPE_CHECKING:
-    from mlx_preflight.memory.fit import Fit, Search
     from mlx_preflight.memory.predict import Prediction
     from mlx_preflight.memory.settings import Settings
     from mlx_preflight.models.source import Source
     from mlx_preflight.training.duration import Duration
-    from mlx_preflight.training.length_limits import LengthLimits
-
-Model = Annotated[
-    str, typer.Argument(help="Built-in name, config.json, folder, hub id or `embedded`.")
-]
-
-ChipOption = Annotated[
-    str, typer.Option("--chip", help="Chip whose speed counts, such as `M1 Max`; default: this.")
-]
 
 
 def attach(app: typer.Typer) -> None:
@@ -52,7 +45,7 @@ def attach(app: typer.Typer) -> None:
     app.command(
         epilog="Example:  mlx-preflight fit qwen2.5-coder-7b --budget-gb 16 "
         "--keep max_seq_length --write ./run"
-    )(expanded(fit))
+    )(expanded(fit.fit))
 
 
 def estimate(
@@ -74,6 +67,7 @@ def estimate(
 
     The exit code is 1 when the upper end of the prediction is over --budget-gb.
     """
+    deferred.import_mlx_lm()
     from mlx_preflight.memory import api
 
     source, settings = api.read(model, options)
@@ -164,11 +158,15 @@ def measure(
     from mlx_preflight.memory.predict import predict
 
     source, settings = api.read(model, options)
+    predicted: Prediction | None = None
     for line in _ignored(context, settings):
         typer.echo(f"warning: {line}", err=True)
     weights = api.choose_weights(source, settings, options)
     with progress(f"measuring {source.name}", quiet=as_json):
-        predicted = predict(source.config, settings)
+        try:
+            predicted = predict(source.config, settings)
+        except UntraceableError as error:  # (its hint says to measure)
+            note(f"warning: no prediction: {error}")
         found = measuring.measure(
             source.config,
             settings,
@@ -181,7 +179,7 @@ def measure(
         print_json(
             {
                 **dataclasses.asdict(found),
-                "predicted_bytes": predicted.peak_bytes,
+                "predicted_bytes": None if predicted is None else predicted.peak_bytes,
                 "settings": dataclasses.asdict(settings),
                 "model": source.name,
                 "weights": "random" if weights is None else str(weights),
@@ -190,121 +188,7 @@ def measure(
     else:
         from mlx_preflight.report import memory_screen
 
-        memory_screen.show_measured(one_line(source.name), found, predicted)
-
-
-def fit(
-    model: Model,
-    budget_gb: Annotated[float, typer.Option("--budget-gb", help=BUDGET_HELP)],
-    options: FitOptions,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="Training rows: lengths to choose the row limit from."),
-    ] = None,
-    prefer: Annotated[
-        str, typer.Option("--prefer", help="`quality`: give up little; `time`: fastest first.")
-    ] = "quality",
-    chip: ChipOption = "",
-    write: Annotated[
-        Path | None, typer.Option("--write", help="Folder for lora_config.yaml and axolotl.yml.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Find the settings nearest to yours whose predicted upper end fits a budget.
-
-    The exit code is 1 when nothing fits; the smallest settings and their need are shown.
-    """
-    from mlx_preflight.memory import api
-    from mlx_preflight.memory import fit as fitting
-
-    source, settings = api.read(model, options)
-    budget = bytes_of(budget_gb) or 0
-    place = "" if write is None else source.place  # (refused before the search, not after it)
-    if prefer not in PREFERENCES:
-        raise EstimateError("prefer", prefer, " or ".join(PREFERENCES))
-    if prefer == "time" or chip:
-        from mlx_preflight.training import timing
-
-        timing.require_speed(settings.backend, chip)
-    lengths = None if data is None else _lengths(source, data)
-    limits: Sequence[int] = ()
-    if lengths is not None:
-        limits = lengths.limits(settings.max_seq_length)
-        settings = dataclasses.replace(settings, max_seq_length=limits[0])
-    with progress("searching", quiet=as_json) as status:
-        note, kept = getattr(status, "update", print), api.kept(options)
-        found = fitting.fit(source.config, settings, budget, keep=kept, limits=limits, note=note)
-    hours = _hours(found, chip, needed=prefer == "time")
-    if prefer == "time":
-        fastest = sorted(found.fits, key=lambda item: hours[item.settings])
-        found = dataclasses.replace(found, fits=tuple(fastest))
-    written: Sequence[Path] = ()
-    if write is not None and found.fits:
-        from mlx_preflight.frameworks import configs
-        from mlx_preflight.memory.settings import in_words
-
-        best = found.fits[0]
-        head = (
-            f"{in_words(best.settings)}: predicted peak "
-            f"{format_bytes(best.prediction.peak_bytes)}, at most "
-            f"{format_bytes(best.prediction.peak_high_bytes)} on {settings.backend} (simulated)"
-        )
-        written = configs.write(
-            write,
-            place,
-            best.settings,
-            source.config,
-            head,
-            lambda line: typer.echo(f"warning: {line}", err=True),
-            str(data or configs.DATA),
-        )
-    if as_json:
-        print_json(
-            {
-                "budget_bytes": budget,
-                "fits": [
-                    {
-                        **_fit_document(item, budget, lengths),
-                        "thousand_rows_s": hours.get(item.settings),
-                    }
-                    for item in found.fits
-                ],
-                "smallest_bytes": found.smallest.peak_high_bytes,
-                "written": [str(path) for path in written],
-            }
-        )
-    else:
-        from mlx_preflight.report import memory_screen
-
-        describe = None if lengths is None else lengths.describe
-        memory_screen.show_fits(found, budget, written, describe, hours)
-    raise typer.Exit(ExitCode.of(bool(found.fits)))
-
-
-PREFERENCES = ("quality", "time")
-
-
-def _hours(found: Search, chip: str, *, needed: bool) -> dict[Settings, float]:
-    """Return seconds that 1,000 rows at the limit take, by settings; empty where unknown.
-
-    Raises:
-        UsageError: They are needed, and no speed of the chip is known.
-    """
-    from mlx_preflight.training import timing
-
-    taken: dict[Settings, float] = {}
-    if not needed and not chip and any(item.settings.backend == "cpu" for item in found.fits):
-        return taken  # (a probe of the processor takes seconds that nobody asked for)
-    try:
-        for item in found.fits:
-            most = item.settings.max_seq_length
-            times = timing.of_prediction(item.prediction, most, chip=chip)
-            taken[item.settings] = 1000 / item.settings.batch_size * float(times.train.at(most))
-    except UsageError:
-        if needed or chip:
-            raise
-        return {}
-    return taken
+        memory_screen.show_measured(one_line(source.name), found, predicted, settings)
 
 
 def _ignored(context: typer.Context, settings: Settings) -> tuple[str, ...]:
@@ -331,24 +215,4 @@ def _document(source: Source, found: Prediction, budget: int | None) -> dict[str
             for high in [found.peak_high_bytes]
             for ram, size in WORKING_SETS.items()
         ],
-    }
-
-
-def _lengths(source: Source, data: Path) -> LengthLimits:
-    from mlx_preflight.training import length_limits
-
-    return length_limits.read(str(source.folder or source.name), data)
-
-
-def _fit_document(item: Fit, budget: int, lengths: LengthLimits | None) -> dict[str, Any]:
-    cut = None if lengths is None else lengths.cut(item.settings.max_seq_length)
-    more = {} if cut is None else {"rows_cut": cut.cut_rows, "tokens_cut": cut.cut_tokens}
-    return {
-        **more,
-        "settings": dataclasses.asdict(item.settings),
-        "peak_bytes": item.prediction.peak_bytes,
-        "peak_high_bytes": item.prediction.peak_high_bytes,
-        "headroom_bytes": budget - item.prediction.peak_high_bytes,
-        "given_up": list(item.given_up),
-        "cost": item.cost,
     }

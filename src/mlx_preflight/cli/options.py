@@ -42,6 +42,14 @@ HostfileOption = Annotated[
     Path | None,
     typer.Option("--hostfile", help="Hosts of mlx.launch that share the training."),
 ]
+Model = Annotated[
+    str, typer.Argument(help="Built-in name, config.json, folder, hub id or `embedded`.")
+]
+
+ChipOption = Annotated[
+    str, typer.Option("--chip", help="Chip whose speed counts, such as `M1 Max`; default: this.")
+]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

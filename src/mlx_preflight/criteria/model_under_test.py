@@ -12,6 +12,7 @@ from typing import Any
 
 from mlx_preflight.core.errors import BlockedError, ChildError, PreflightError, WorkerError
 from mlx_preflight.core.result import Measurement, Outcome, Status
+from mlx_preflight.memory import backend_limits
 from mlx_preflight.models import checkpoint
 from mlx_preflight.models.layout import Checkpoint
 from mlx_preflight.run.context import Context
@@ -94,10 +95,12 @@ def find(context: Context) -> ModelUnderTest:
 def error_outcome(error: PreflightError) -> Outcome:
     """Return how a check ends for which an error is the answer, not an obstacle.
 
-    A model that is not here is BLOCKED. A child that was killed or ran out of time says
-    nothing about the model: ERROR. All else is a model that does not work: FAIL.
+    A model that is not here, or that this backend of MLX cannot run, is BLOCKED. A child that
+    was killed or ran out of time says nothing about the model: ERROR. All else is a model that
+    does not work: FAIL.
     """
     status = Status.FAIL
+    error = backend_limits.of_message(str(error)) or error
     if isinstance(error, BlockedError):
         status = Status.BLOCKED
     elif isinstance(error, ChildError) and not isinstance(error, WorkerError):

@@ -77,6 +77,9 @@ def check_torch(
             f"{framework} cannot read weights that MLX has quantized",
             hint="name the unquantized model; bitsandbytes quantizes it while loading",
         )
+    if settings.fine_tune_type != "lora":
+        allowed = f"lora in the file written for {framework}"
+        raise EstimateError("fine_tune_type", settings.fine_tune_type, allowed)
     if settings.bits is not None and settings.bits not in bits:
         allowed = ", ".join(str(width) for width in (*bits, 16))
         raise EstimateError("bits", settings.bits, f"{allowed} for {framework}")
@@ -120,13 +123,17 @@ def mlx_lm(model: str, settings: Settings, config: Mapping[str, Any]) -> dict[st
         UsageError: MLX-LM cannot be told such a run.
     """
     check_mlx(settings, config)
-    parameters: dict[str, Any] = {"rank": settings.rank, "dropout": 0.0, "scale": LORA_SCALE}
+    parameters: dict[str, Any] = {
+        "rank": settings.rank,
+        "dropout": float(settings.dropout),
+        "scale": LORA_SCALE,
+    }
     if settings.keys is not None:
         parameters["keys"] = list(settings.keys)
     return {
         "model": QUANTIZED if conversion(model, settings, config) else model,
         "train": True,
-        "fine_tune_type": "lora",
+        "fine_tune_type": settings.fine_tune_type,
         "data": DATA,
         "adapter_path": "./adapters",
         "seed": 0,
@@ -158,7 +165,7 @@ def axolotl(model: str, settings: Settings, config: Mapping[str, Any]) -> dict[s
         "adapter": "qlora" if settings.bits == FOUR else "lora",
         "lora_r": settings.rank,
         "lora_alpha": int(LORA_SCALE * settings.rank),
-        "lora_dropout": 0.0,
+        "lora_dropout": float(settings.dropout),
         "peft_layers_to_transform": layers(settings, config),
         "sequence_len": settings.max_seq_length,
         "sample_packing": False,

@@ -51,7 +51,7 @@ def config(recipe: Recipe) -> dict[str, Any]:
         "lora": {
             "r": settings.rank,
             "lora_alpha": LORA_SCALE * settings.rank,
-            "lora_dropout": 0.0,
+            "lora_dropout": float(settings.dropout),
             "target_modules": list(names),
             "layers_to_transform": configs.layers(settings, recipe.config),
             "task_type": "CAUSAL_LM",

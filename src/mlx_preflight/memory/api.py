@@ -208,7 +208,7 @@ def read(model: str, options: LoraOptions) -> tuple[Source, Settings]:
     stored = read_quantization(found.config)
     bits = options.bits
     if bits is None:
-        bits = stored.bits if stored else 4
+        bits = stored.bits if stored else UNQUANTIZED if options.fine_tune_type == "full" else 4
     group = options.group_size
     if group is None:
         group = stored.group_size if stored and bits == stored.bits else 64

@@ -11,9 +11,6 @@ from mlx_preflight.core.errors import InstallationError, UntraceableError
 UNEXPORTABLE = "Unable to get state for primitive"
 """Message of mlx/export.cpp (0.32) for a primitive that cannot be exported."""
 
-NO_METAL = "No Metal back-end"
-"""Message of mlx/backend/common/metal_kernel.cpp (0.32) for a kernel of a model's own."""
-
 RAISED = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
     RuntimeError,
@@ -66,6 +63,30 @@ def pair() -> str:
 
 
 OTHER_PAIR = "install versions of mlx and mlx-lm that fit each other"
+
+
+METAL_ONLY = "No Metal back-end"
+"""Message of mlx/backend/common/metal_kernel.cpp (0.32) for a kernel of a model's own, on another
+machine."""
+
+
+def metal_only(kind: str) -> UntraceableError:
+    """Return that a model runs a kernel of Metal, which this machine cannot trace."""
+    return UntraceableError(
+        f"model_type {kind!r} runs a kernel of its own that MLX compiles for Metal alone: a limit "
+        "of this machine, not of the model",
+        hint="ask on a Mac",
+    )
+
+
+def ended(kind: str, printed: str) -> InstallationError:
+    """Return that the file of a model ends the process that imports it, and what it said."""
+    said = (printed.strip().splitlines() or ["without a word"])[-1]
+    return InstallationError(
+        f"the model {kind!r} of mlx-lm cannot be imported: its file ends the process: {said} "
+        f"({pair()})",
+        hint=said,
+    )
 
 
 def require_import(kind: str, cause: BaseException | None) -> None:

@@ -30,6 +30,8 @@ class LoraOptions:
     dtype: str | None = option(None, "bfloat16, float16 or float32.")
     optimizer: str = option("adam", "adam, adamw, sgd, adafactor, muon.")
     grad_accumulation_steps: int = option(1, "Batches for one update.")
+    fine_tune_type: str = option("lora", "lora, dora or full, which trains the blocks themselves.")
+    dropout: float = option(0.0, "Share of the adapters' inputs that is dropped.", least=0)
     backend: str | None = option(None, "metal, cpu or cuda; default: this machine's.")
 
 
@@ -75,7 +77,7 @@ GENERATION = ("prompt_tokens", "generate_tokens", "kv_bits")
 
 TRAINING = (
     *("batch_size", "max_seq_length", "num_layers", "rank", "lora_keys", "grad_checkpoint"),
-    *("optimizer", "grad_accumulation_steps"),
+    *("optimizer", "grad_accumulation_steps", "fine_tune_type", "dropout"),
 )
 """Options that only training obeys."""
 

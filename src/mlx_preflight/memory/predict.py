@@ -15,7 +15,7 @@ from typing import Any
 import mlx.core as mx
 
 from mlx_preflight.core.result import Evidence
-from mlx_preflight.memory import traced_run, validation
+from mlx_preflight.memory import backend_limits, traced_run, validation
 from mlx_preflight.memory.replay import continuation, costs, rules, simulation, trace
 from mlx_preflight.memory.replay.breakdown import Breakdown, breakdown
 from mlx_preflight.memory.replay.costs import Costs
@@ -85,6 +85,7 @@ def predict(
         EstimateError: A field of the config or a setting that cannot be; it names the
             field, the value and what is allowed.
         UntraceableError: MLX cannot export this model, and nothing else estimates it.
+        BlockedError: The backend cannot run it.
     """
     started = time.perf_counter()
     validation.check_settings(settings)
@@ -96,6 +97,7 @@ def predict(
         # Elsewhere than on the CPU, MLX would trace that machine's kernels, not the backend's.
         with mx.stream(mx.cpu):
             traced = traced_run.build(config, settings, run)
+        backend_limits.check((step.graph for step in traced.steps), settings.backend)
         found = _simulated(traced, settings, times)
     shares = rules.ERROR if not (settings.inference or validation_only) else rules.GENERATION_ERROR
     low, high, warnings = _interval(found, shares[settings.backend], settings, traced)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mlx import nn
 
+from mlx_preflight.core.errors import EstimateError
 from mlx_preflight.memory.settings import Settings
-from mlx_preflight.models.quantization import Quantization, read_quantization
+from mlx_preflight.models.quantization import Quantization, foreign_entry, read_quantization
+
+FROM_FP8 = "from_fp8"
+"""Function of mlx (0.32) in the source of the model files that read any fp8."""
 
 
 def quantize(model: Any, config: Mapping[str, Any], settings: Settings) -> None:
@@ -56,6 +62,35 @@ def _predicate(
     return wanted
 
 
+def check_fp8(model: Any, config: Mapping[str, Any]) -> None:
+    """Refuse 8-bit floats that mlx_lm would take for weights of another name.
+
+    It reads powers of two as scales of blocks of 32 (mlx_lm/utils.py 0.32, `load_model`); of any
+    other form only some model files make bfloat16 in their `sanitize`, by `mx.from_fp8`.
+
+    Args:
+        model: The lazy model.
+        config: Its config.json.
+
+    Raises:
+        EstimateError: Such a config of a model that does not.
+    """
+    given = foreign_entry(config)
+    if given is None or given.get("quant_method") != "fp8" or read_quantization(config):
+        return
+    parts = (model, getattr(model, "language_model", model))
+    files = [sys.modules[type(part).__module__] for part in parts]
+    if not any(FROM_FP8 in inspect.getsource(file) for file in files):
+        blocks = given.get("weight_block_size")
+        raise EstimateError(
+            "quantization_config",
+            f"fp8, weight_block_size {blocks}, scale_fmt {given.get('scale_fmt')}",
+            f"what mlx_lm reads for {config['model_type']}: weight_block_size [32, 32] with "
+            "scale_fmt ue8m0",
+            hint="name the unquantized model, or one that mlx_lm.convert has written",
+        )
+
+
 def warnings(model: Any, config: Mapping[str, Any], settings: Settings) -> Iterator[str]:
     """Yield what a reader would not expect of the quantization.
 
@@ -66,6 +101,8 @@ def warnings(model: Any, config: Mapping[str, Any], settings: Settings) -> Itera
     """
     stored = read_quantization(config)
     if stored is None:
+        if (foreign_entry(config) or {}).get("quant_method") == "fp8":
+            yield "the checkpoint stores fp8, which mlx_lm makes bfloat16 of when it loads it"
         return
     if not stored.matches(settings.bits, settings.group_size):
         asked = f"{settings.bits} bits" if settings.bits else "unquantized weights"

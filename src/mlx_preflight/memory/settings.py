@@ -27,13 +27,24 @@ WORKING_SETS = {
     24: int(17.76 * (1 << 30)),
     32: 24 * 10**9,
     36: 27_648 << 20,
-    64: 48 << 30,
+    64: 46_700 * 10**6,
 }
 """Recommended working set in bytes by RAM in GB, as users report `Metal`'s answer: 16 GB M1
 10,922 MiB (ise-uiuc/magicoder#19; an M3 reports 11.84 GB), 24 GB 17.76 GiB
 (sgl-project/sglang#29949), 32 GB 24 GB (an M4 iMac), 36 GB 27,648 MiB
-(meta-llama/llama#964). 64 GB is three quarters of the RAM, the share at 36 GB; no report of
-it was found."""
+(meta-llama/llama#964). 64 GB is 46.7 GB in the one report that was found; three quarters of
+the RAM, the share at 36 GB, would be 51.5 GB."""
+
+
+def working_set_note(budget_bytes: int, backend: str) -> str:
+    """Return that a Mac with a budget's size as its RAM works with less; else nothing."""
+    size = WORKING_SETS.get(round(budget_bytes / 1e9))
+    if backend != "metal" or size is None or size >= budget_bytes:
+        return ""
+    return (
+        f"note: a Mac with {budget_bytes / 1e9:g} GB of RAM works with {size / 1e9:.2f} GB; for "
+        f"one, ask with --budget-gb {size // 10**7 / 100:g}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +135,16 @@ def in_words(settings: Settings) -> str:
     return (
         f"{settings.batch_size} x {settings.max_seq_length} tokens"
         f"{f' x {settings.grad_accumulation_steps}' * (settings.grad_accumulation_steps > 1)}, "
-        f"{layers} layers, rank {settings.rank}, {weights}, "
+        f"{layers} layers, {_trained(settings)}, {weights}, "
         f"checkpointing {'on' if settings.grad_checkpoint else 'off'}"
     )
+
+
+def _trained(settings: Settings) -> str:
+    """Return what is trained of a block in words."""
+    if settings.fine_tune_type == "full":
+        return "full"
+    kind = "DoRA rank" if settings.fine_tune_type == "dora" else "rank"
+    dropped = f", dropout {settings.dropout:g}" if settings.dropout else ""
+    keys = f" of {', '.join(key.rpartition('.')[2] for key in settings.keys or ())}"
+    return f"{kind} {settings.rank}{keys * (settings.keys is not None)}{dropped}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlx_lm.utils import get_total_parameters
 
-from mlx_preflight.core.errors import EstimateError, UntraceableError
+from mlx_preflight.core.errors import UntraceableError
 from mlx_preflight.memory import architecture, installation, quantization, validation
 from mlx_preflight.memory.replay import generation, rules, sequential, trace, trees
 from mlx_preflight.memory.replay.simulation import Step
@@ -77,7 +77,7 @@ def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = Non
     quantization.quantize(model, config, settings)
     met = sequential.Loops(1)
     with sequential.shortened(met), sequential.over(1):
-        vocabulary = _vocabulary(model, config)
+        vocabulary = validation.built(lambda: architecture.vocabulary(model), config)
     tokens = settings.row_tokens
     if settings.inference:
         tokens = min(settings.prompt_tokens, generation.PREFILL_TOKENS)
@@ -106,24 +106,6 @@ def build(config: Mapping[str, Any], settings: Settings, run: Trace | None = Non
         reusable_bytes=3 * sum(min(array.nbytes, PAGES) for array in trained),
         warnings=tuple(warnings),
     )
-
-
-def _vocabulary(model: Any, config: Mapping[str, Any]) -> int:
-    """Return the width of the logits.
-
-    Raises:
-        UntraceableError: The model runs a kernel that only Metal can make.
-    """
-    try:
-        return int(validation.built(lambda: architecture.vocabulary(model), config))
-    except EstimateError as error:
-        if installation.NO_METAL not in str(error.__cause__):
-            raise
-        raise UntraceableError(
-            f"model_type {config['model_type']!r} runs a kernel of its own, which MLX makes on "
-            "Metal alone: it runs on no other backend and cannot be traced on this machine",
-            hint="measure it on a Mac",
-        ) from error
 
 
 def _traced(

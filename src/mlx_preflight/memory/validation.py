@@ -1,21 +1,16 @@
-"""Validation of settings and configs; a refusal names field, value and what is allowed."""
+"""Validation of settings and of models; a refusal names field, value and what is allowed."""
 
 from __future__ import annotations
 
 import difflib
-import inspect
-import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlx_lm import models
-from mlx_lm.utils import _get_classes
-
 from mlx_preflight.core.errors import EstimateError
-from mlx_preflight.memory import architecture, installation, quantization
-from mlx_preflight.memory.replay import generation
+from mlx_preflight.memory import architecture, config_fields, installation, methods, quantization
 from mlx_preflight.memory.settings import OPTIMIZERS, Settings
-from mlx_preflight.models.quantization import BITS, GROUPS, read_quantization
+from mlx_preflight.models.quantization import BITS
 
 CHOICES: dict[str, tuple[object, ...]] = {
     "bits": (None, *BITS),
@@ -39,28 +34,6 @@ RANGES = {
 }
 """Smallest and largest values; a row of one token has no target."""
 
-SIZES = {
-    "num_hidden_layers": 1000,
-    "num_attention_heads": 2**12,
-    "num_key_value_heads": 2**12,
-    "head_dim": 2**14,
-    "hidden_size": 2**18,
-    "intermediate_size": 2**20,
-    "vocab_size": 2**24,
-    "max_position_embeddings": 2**31 - 1,
-}
-"""Config fields that are positive integers wherever they appear, and their largest values:
-some ten times the largest of any published model."""
-
-EXPERTS = (
-    *("num_experts", "num_local_experts", "n_routed_experts", "n_shared_experts"),
-    *("num_experts_per_tok", "moe_intermediate_size", "sliding_window"),
-)
-"""Config fields that are integers, where they are set, and may be zero."""
-
-POSITIVE = ("rms_norm_eps", "rope_theta")
-"""Config fields that are numbers above zero wherever they appear."""
-
 
 def check_settings(settings: Settings) -> None:
     """Refuse a value that no run can have.
@@ -68,6 +41,7 @@ def check_settings(settings: Settings) -> None:
     Raises:
         EstimateError: Such a value.
     """
+    methods.refuse("fine_tune_type", settings.fine_tune_type)
     for name, choices in CHOICES.items():
         value = getattr(settings, name)
         if value not in choices:
@@ -77,132 +51,22 @@ def check_settings(settings: Settings) -> None:
             raise EstimateError(name, value, ", ".join(allowed))
     for name, (least, most) in RANGES.items():
         value = getattr(settings, name)
-        if not _is_integer(value) or not least <= value <= most:
+        if not config_fields.is_integer(value) or not least <= value <= most:
             raise EstimateError(name, value, f"an integer of at least {least}, at most {most}")
     layers = settings.num_layers
-    if not _is_integer(layers) or layers < -1 or layers == 0:
+    if not config_fields.is_integer(layers) or layers < -1 or layers == 0:
         # mlx_lm takes 0 as all blocks, which nobody would read in it.
         raise EstimateError("num_layers", layers, "-1 for all blocks, or a count of at least 1")
     if not 0 <= settings.dropout < 1:
         raise EstimateError("dropout", settings.dropout, "a share of at least 0, below 1")
+    if settings.fine_tune_type == "full" and settings.bits and not settings.inference:
+        allowed = "16 with fine_tune_type full: quantized weights have no gradient"
+        raise EstimateError("bits", settings.bits, allowed)
     if settings.keys is not None and not settings.keys:
         raise EstimateError("keys", settings.keys, "None for every linear layer, or module names")
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_config(config: Mapping[str, Any], settings: Settings) -> None:
-    """Refuse a config that no model can be built from, or that the run does not fit.
-
-    Raises:
-        EstimateError: A field that is missing, contradicts another or is too small.
-    """
-    kind = config.get("model_type")
-    if kind is None:
-        raise EstimateError("model_type", None, "the config's architecture, such as qwen2 or llama")
-    if not isinstance(kind, str):
-        raise EstimateError("model_type", kind, "a name, such as qwen2 or llama")
-    if config.get("model_file") is not None:
-        raise EstimateError(
-            "model_file", config["model_file"], "nothing: code of a repository is never run"
-        )
-    text = config.get("text_config") or {}
-    if not isinstance(text, Mapping):
-        raise EstimateError("text_config", text, "an object with the language model's fields")
-    inner = {**config, **text}
-    _check_numbers(inner)
-    _check_fields(config)
-    _check_heads(inner)
-    _check_cache(inner, settings)
-    _check_length(inner, settings)
-    _check_group(config, settings)
-
-
-def _check_numbers(config: Mapping[str, Any]) -> None:
-    """Refuse fields that no model can have, before mlx_lm stumbles over them."""
-    for name, most in SIZES.items():
-        value = config.get(name)
-        if value is not None and (not _is_integer(value) or not 1 <= value <= most):
-            raise EstimateError(name, value, f"a positive integer of at most {most}")
-    for name in EXPERTS:
-        value = config.get(name)
-        if value is not None and (not _is_integer(value) or not 0 <= value <= SIZES["vocab_size"]):
-            raise EstimateError(name, value, f"an integer of 0 to {SIZES['vocab_size']}")
-    for name in POSITIVE:
-        value = config.get(name)
-        if value is not None and (not isinstance(value, int | float) or not value > 0):
-            raise EstimateError(name, value, "a number above 0")
-    tied = config.get("tie_word_embeddings")
-    if not isinstance(tied, bool | None):
-        raise EstimateError("tie_word_embeddings", tied, "true or false")
-
-
-def _check_group(config: Mapping[str, Any], settings: Settings) -> None:
-    stored = read_quantization(config)
-    if stored is not None and stored.matches(settings.bits, settings.group_size):
-        return
-    if settings.group_size not in GROUPS:
-        allowed = ", ".join(map(str, GROUPS))
-        raise EstimateError("group_size", settings.group_size, allowed)
-
-
-def _check_fields(config: Mapping[str, Any]) -> None:
-    """Refuse an unknown architecture and missing fields."""
-    kind = config["model_type"]
-    try:
-        _, arguments = _get_classes(dict(config))
-    except (ValueError, AttributeError) as error:
-        installation.require_import(kind, error.__cause__)
-        # An AttributeError is a module of mlx_lm that holds no architecture, such as `base`.
-        names = {module.name for module in pkgutil.iter_modules(models.__path__)}
-        known = sorted(names - {kind})
-        close = difflib.get_close_matches(str(kind), known) or ["qwen2", "llama", "gemma2"]
-        raise EstimateError(
-            "model_type", kind, f"an architecture of mlx_lm, such as {', '.join(close)}"
-        ) from error
-    for name, parameter in inspect.signature(arguments).parameters.items():
-        absent = name not in config or (name in SIZES and config[name] is None)
-        if parameter.default is inspect.Parameter.empty and absent:
-            raise EstimateError(name, None, f"a value; a {kind} model cannot be built without it")
-
-
-def _check_heads(config: Mapping[str, Any]) -> None:
-    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
-    keys = config.get("num_key_value_heads")
-    if hidden and heads and not config.get("head_dim") and hidden % heads:
-        raise EstimateError(
-            "num_attention_heads", heads, f"a divisor of hidden_size {hidden}, or set head_dim"
-        )
-    if heads and keys and heads % keys:
-        raise EstimateError(
-            "num_key_value_heads", keys, f"a divisor of num_attention_heads {heads}"
-        )
-
-
-def _check_cache(config: Mapping[str, Any], settings: Settings) -> None:
-    """Refuse a quantized cache where a head does not fill complete groups."""
-    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
-    width = config.get("head_dim") or (hidden // heads if hidden and heads else None)
-    if settings.quantizes_cache and width and width % generation.KV_GROUP:
-        groups = f"the cache is quantized in groups of {generation.KV_GROUP}"
-        raise EstimateError(
-            "kv_bits", settings.kv_bits, f"none: {groups}, which do not divide head_dim {width}"
-        )
-
-
-def _check_length(config: Mapping[str, Any], settings: Settings) -> None:
-    positions = config.get("max_position_embeddings")
-    if positions is None:
-        return
-    if settings.inference:
-        name, value = "prompt_tokens", settings.prompt_tokens + settings.generate_tokens
-        name += " and generate_tokens"
-    else:
-        name, value = "max_seq_length", settings.max_seq_length
-    if value > positions:
-        raise EstimateError(name, value, f"at most max_position_embeddings {positions}")
+check_config = config_fields.check_config
 
 
 def check_quantization(model: Any, config: Mapping[str, Any], settings: Settings) -> list[str]:
@@ -211,6 +75,8 @@ def check_quantization(model: Any, config: Mapping[str, Any], settings: Settings
     Raises:
         EstimateError: It leaves all of them.
     """
+    quantization.check_fp8(model, config)
+    _check_reserved(model, config)
     if not settings.bits:
         return [*quantization.warnings(model, config, settings)]
     odd: dict[int, str] = {}
@@ -235,6 +101,21 @@ def check_quantization(model: Any, config: Mapping[str, Any], settings: Settings
             for width, path in odd.items()
         ),
     ]
+
+
+def _check_reserved(model: Any, config: Mapping[str, Any]) -> None:
+    """Refuse a vocabulary without the tokens that the model's own code writes to.
+
+    mlx_lm/models/phi3small.py (0.32) sets the logits of reserved tokens; MLX checks no index, so
+    a step of a model with fewer tokens writes beyond them and dies by signal 11.
+    """
+    reserved = getattr(model, "_dummy_tokenizer_ids", None)
+    if reserved is None:
+        return
+    least, tokens = int(reserved.max()) + 1, config.get("vocab_size")
+    if isinstance(tokens, int) and tokens < least:
+        allowed = f"at least {least}: {config['model_type']} writes to logits up to that token"
+        raise EstimateError("vocab_size", tokens, allowed)
 
 
 def check_adapters(model: Any, settings: Settings) -> None:
@@ -263,6 +144,10 @@ def check_adapters(model: Any, settings: Settings) -> None:
             raise EstimateError("keys", key, f"layers that take adapters, such as {allowed}")
 
 
+MISSING = re.compile(r"(?:Args|Config)\.__init__\(\) missing .* arguments?: '(\w+)'")
+"""Message of Python for fields that the arguments of a model inside of another one demand."""
+
+
 def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
     """Return what `make` builds, and a clear message when mlx_lm refuses the config.
 
@@ -276,6 +161,11 @@ def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
             raise
         # The arguments that a binding lists after its first line are nobody's concern here.
         said = (str(error).splitlines() or ["an assertion"])[0]
+        if installation.METAL_ONLY in said:
+            raise installation.metal_only(str(config["model_type"])) from error
+        if missing := MISSING.search(said):
+            allowed = f"a value; a {config['model_type']} model cannot be built without it"
+            raise EstimateError(missing[1], None, allowed) from error
         raise EstimateError(
             "config.json",
             config["model_type"],

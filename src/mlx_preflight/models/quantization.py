@@ -45,13 +45,16 @@ DETAILS = {
 }
 """Methods of other libraries, and the fields that say which of their forms it is."""
 
+PACKED = "compressed-tensors pack-quantized"
+"""Integers in groups, whose bits and size mlx_lm reads off the weights (`infer_quant_config`)."""
+
 FOREIGN = {
     "mxfp4": (4, 32, "mxfp4"),
     "mxfp8": (8, 32, "mxfp8"),
     "fp8 [32, 32] ue8m0": (8, 32, "mxfp8"),
     "compressed-tensors mxfp4-pack-quantized": (4, 32, "mxfp4"),
     "compressed-tensors nvfp4-pack-quantized": (4, 16, "nvfp4"),
-    "compressed-tensors pack-quantized": (4, 32, "affine"),
+    PACKED: (4, 32, "affine"),
     "modelopt NVFP4": (4, 16, "nvfp4"),
 }
 """What mlx_lm makes of them (mlx_lm/utils.py 0.32, `load_model`), beside 4-bit awq and gptq."""
@@ -170,6 +173,32 @@ def _check(name: str, part: Mapping[str, Any]) -> None:
             raise EstimateError(f"{key} of {name}", value, f"{words} (mode {mode})")
 
 
+def _packed(given: Mapping[str, Any], bits: int, group: int) -> tuple[int, int]:
+    """Return bits and group size that the groups of compressed-tensors declare.
+
+    Args:
+        given: The `quantization_config`.
+        bits: Where no group says it.
+        group: Likewise.
+
+    Raises:
+        EstimateError: Groups that differ, or that MLX cannot quantize by.
+    """
+    groups = given.get("config_groups")
+    parts = list(groups.values()) if isinstance(groups, Mapping) else []
+    weights = [part.get("weights") for part in parts if isinstance(part, Mapping)]
+    found = {
+        (entry.get("num_bits"), entry.get("group_size"))
+        for entry in weights
+        if isinstance(entry, Mapping)
+    }
+    if len(found) > 1:
+        raise EstimateError("config_groups", sorted(found, key=str), "groups of the same weights")
+    declared: tuple[Any, Any] = next(iter(found), (bits, group))
+    _check("config_groups", {"bits": declared[0], "group_size": declared[1]})
+    return declared
+
+
 def _foreign(given: Mapping[str, Any]) -> Quantization | None:
     """Return what mlx_lm makes of the weights of another library."""
     method = str(given.get("quant_method"))
@@ -180,6 +209,8 @@ def _foreign(given: Mapping[str, Any]) -> Quantization | None:
         _check("quantization_config", {"bits": bits, "group_size": group})
     elif kind in FOREIGN:
         bits, group, mode = FOREIGN[kind]
+        if kind == PACKED:
+            bits, group = _packed(given, bits, group)
     elif method == "fp8":
         return None  # mlx_lm makes bfloat16 of any other
     else:

@@ -6,6 +6,7 @@ and weights are never fetched.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -25,6 +26,11 @@ from mlx_preflight.core.toml_table import suggest
 from mlx_preflight.models import catalog, checkpoint, dtypes, files, hub, hub_cache
 from mlx_preflight.models.catalog import EMBEDDED_FOLDER
 from mlx_preflight.plan.profiles import EMBEDDED
+
+YAML = {".yaml", ".yml"}
+
+ANSWER_S = 10
+"""Seconds within which the hub answers whether a file is there; the client's own limit."""
 
 WEIGHTS = "model*.safetensors"
 """What mlx_lm loads (mlx_lm/utils.py 0.32); adapters and other forms may be beside it."""
@@ -83,6 +89,11 @@ def find(model: str) -> Source:
         origin = f"built in: {built_in.source}"
         return Source(built_in.repository, built_in.config, None, built_in.download_bytes, origin)
     path = EMBEDDED_FOLDER if model == EMBEDDED else Path(model).expanduser()
+    if path.suffix in YAML and path.is_file():
+        raise UsageError(
+            f"{model}: a training's YAML, and no model",
+            hint=f"`mlx-preflight qualify {model}` judges the training; here, name its model",
+        )
     if path.is_file() or path.is_dir():
         file = path / "config.json" if path.is_dir() else path
         config = files.read_object(file, files.MAX_CONFIG_BYTES)
@@ -92,8 +103,10 @@ def find(model: str) -> Source:
             return Source(model, config, None, size, str(file))
         return Source(model, _as_stored(config, file.parent), file.parent, size, str(file))
     if not hub_cache.is_hub_id(model):
-        near = suggest(model, [item.name for item in catalog.models()])
-        raise UsageError(f"model {model!r}: no such file or folder, no hub id, not built in{near}")
+        raise UsageError(
+            f"model {model!r}: no such file or folder, no hub id, not built in{_nearest(model)}",
+            hint="name a folder, a config.json, or a hub id as owner/name",
+        )
     return _from_hub(model)
 
 
@@ -114,10 +127,29 @@ def _as_stored(config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     return {**kept, "dtype": stored}
 
 
+def _nearest(model: str) -> str:
+    """Return the built-in name nearest to one of the same generation, or all names of it.
+
+    `qwen3-4b` is one letter away from `qwen3.5-4b`, and another model.
+    """
+    names = [item.name for item in catalog.models()]
+    generation, _, _ = model.lower().partition("-")
+    same = [name for name in names if _plain(name.partition("-")[0]) == _plain(generation)]
+    version = re.fullmatch(r"([a-z]+)[\d.]+", generation)
+    family = [name for name in names if version and name.startswith(version[1])]
+    if same or not family:
+        return suggest(model, same or names)
+    return f"; no {generation} is built in, of its family {', '.join(family)}"
+
+
+def _plain(generation: str) -> str:
+    return generation.replace(".", "")
+
+
 def _from_hub(model: str) -> Source:
     repository, revision = hub_cache.split(model)
     try:
-        path = Path(huggingface_hub.hf_hub_download(repository, "config.json", revision=revision))
+        path = Path(_fetched(repository, revision))
     except huggingface_hub.errors.HFValidationError as error:
         raise UsageError(f"model {model!r}: {error}") from error
     except Exception as error:  # the client's errors have no common base
@@ -129,6 +161,20 @@ def _from_hub(model: str) -> Source:
     config = files.read_object(path, files.MAX_CONFIG_BYTES)
     size = _weights_on_the_hub(repository, revision)
     return Source(model, config, None, size, f"config.json of {model} on the hub")
+
+
+def _fetched(repository: str, revision: str) -> str:
+    """Return the path of a config, from the cache or the hub.
+
+    The client asks a hub that does not answer six times, 40 s long; here it is asked once.
+    """
+    name = "config.json"
+    if not isinstance(
+        huggingface_hub.try_to_load_from_cache(repository, name, revision=revision), str
+    ):
+        url = huggingface_hub.hf_hub_url(repository, name, revision=revision)
+        huggingface_hub.get_hf_file_metadata(url, timeout=ANSWER_S)
+    return str(huggingface_hub.hf_hub_download(repository, name, revision=revision))
 
 
 def _weights_on_the_hub(repository: str, revision: str) -> int | None:

@@ -22,6 +22,7 @@ from mlx_preflight.memory.settings import WORKING_SETS, in_words
 from mlx_preflight.report.screen import to_text
 
 if TYPE_CHECKING:
+    from mlx_preflight.memory.explain import Alternative
     from mlx_preflight.memory.fit import Search
     from mlx_preflight.memory.measure import Measured
     from mlx_preflight.memory.predict import Prediction
@@ -62,18 +63,18 @@ def show_prediction(
         console.print(to_text(f"warning: {warning}"), style="yellow")
 
 
-def show_measured(model: str, found: Measured, predicted: Prediction) -> None:
-    """Print a measurement beside the prediction for the same settings."""
+def show_measured(
+    model: str, found: Measured, predicted: Prediction | None, settings: Settings
+) -> None:
+    """Print a measurement beside the prediction for the same settings, where there is one."""
     console = Console()
-    error = 100 * (predicted.peak_bytes / found.peak_bytes - 1)
-    console.print(
-        Text.assemble(
-            (f"measured {format_bytes(found.peak_bytes)}", "bold"),
-            f" at its peak; {format_bytes(predicted.peak_bytes)} were predicted "
-            f"({format_percent(error, signed=True)})",
-        )
-    )
-    console.print(to_text(f"{model}: {in_words(predicted.settings)}"), style="dim")
+    words = "nothing was predicted"
+    if predicted is not None:
+        error = format_percent(100 * (predicted.peak_bytes / found.peak_bytes - 1), signed=True)
+        words = f"{format_bytes(predicted.peak_bytes)} were predicted ({error})"
+    text = (f"measured {format_bytes(found.peak_bytes)}", "bold")
+    console.print(Text.assemble(text, f" at its peak; {words}"))
+    console.print(to_text(f"{model}: {in_words(settings)}"), style="dim")
     table = _table()
     table.add_row("loaded model", format_bytes(found.before_bytes))
     table.add_row("cache at the end", format_bytes(found.cache_bytes))
@@ -126,6 +127,20 @@ def show_fits(
     console.print(table)
     for path in written:
         console.print(to_text(f"wrote {path}"))
+
+
+def show_alternatives(priced: Sequence[Alternative]) -> None:
+    """Print what each change of a run would save; nothing where none was asked."""
+    if not priced:
+        return
+    console, table = Console(), Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("change of the wanted run", "saves", "share", "peak", "needs"):
+        table.add_column(name, overflow="fold")
+    for item in priced:
+        share = format_percent(100 * item.share)
+        sizes = (format_bytes(item.saved_bytes), share, format_bytes(item.peak_bytes))
+        table.add_row(item.name, *sizes, item.needs or "nothing else")
+    console.print(table)
 
 
 def _room(limit: int, found: Prediction) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mlx_preflight.core.errors import PreflightError, UsageError
+from mlx_preflight.memory import methods
 from mlx_preflight.models import catalog
 from mlx_preflight.plan.options import TrainingRequest
 from mlx_preflight.plan.profiles import EMBEDDED as EMBEDDED_MODEL
@@ -82,8 +83,9 @@ def arguments_of(typed: Sequence[str]) -> tuple[str, ...]:
             embedded model on the embedded rows.
 
     Raises:
-        UsageError: The command is that of another program.
+        UsageError: The command is that of another program, or names a method of another trainer.
     """
+    methods.refuse_command(typed)
     words = [*_with_folders(typed)]
     if words and Path(words[0]).name.startswith(("python", "mlx_lm")):
         # A program may be named with its folder; an interpreter is followed by its module.

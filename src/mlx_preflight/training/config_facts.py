@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_preflight.core.errors import BlockedError, CheckpointError, PreflightError
 from mlx_preflight.core.text import one_line
+from mlx_preflight.memory import methods
 from mlx_preflight.models import catalog
 from mlx_preflight.plan import register
 from mlx_preflight.run.context import Context
@@ -83,10 +84,12 @@ def read(context: Context) -> ConfigFacts:
         run = read_run(context)
     except CheckpointError as error:
         return ConfigFacts(error)
-    wrong = [
+    foreign = methods.named(run.settings)
+    wrong = [*foreign.items()]
+    wrong += [
         (name, text)
         for name, origin in run.origins.items()
-        if origin == CONFIG and name in run.known
+        if origin == CONFIG and name in run.known and name not in foreign
         if (text := lora_settings.refusal(name, run.settings[name]))
     ]
     wrong += _more_wrong(run, {name for name, _ in wrong})

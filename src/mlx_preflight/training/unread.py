@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from mlx_preflight.memory import methods
 from mlx_preflight.training.config_values import Problem
 from mlx_preflight.training.training_run import CONFIG, DEFAULT, TrainingRun
 
@@ -55,7 +56,8 @@ def unread_keys(run: TrainingRun, nested: Mapping[str, Collection[str]]) -> Iter
         nested: Setting → keys of its mapping that mlx-lm reads.
     """
     for name, origin in run.origins.items():
-        if origin == CONFIG and name not in run.known:
+        # A method of another trainer is refused as such, see `config_facts`.
+        if origin == CONFIG and name not in run.known and name not in methods.named(run.settings):
             yield name, f"not read{_instead(name, run)}"
     for name, known in nested.items():
         value = run.settings.get(name)

@@ -66,6 +66,13 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a text for a switch": ("RUN1.3", {"grad_checkpoint": "no"}, "'no' is not true or false"),
     "an unknown optimizer": ("RUN1.3", {"optimizer": "lion"}, "invalid choice: 'lion'"),
     "an unknown kind of tuning": ("RUN1.3", {"fine_tune_type": "qlora"}, "invalid choice"),
+    "a method of preference": ("RUN1.3", {"train_mode": "dpo"}, "DPO needs a second, frozen model"),
+    "the same as a kind of tuning": (
+        "RUN1.3",
+        {"fine_tune_type": "orpo"},
+        "ORPO needs an accepted",
+    ),
+    "several completions": ("RUN1.3", {"rl": "GRPO"}, "several completions of every prompt"),
     "no iterations": ("RUN1.3", {"iters": 0}, "iters: 0; expected at least 1"),
     "no rows in a batch": ("RUN1.3", {"batch_size": 0}, "batch_size: 0"),
     "a report every 0 steps": ("RUN1.3", {"steps_per_report": 0}, "divides by it"),
