@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlx_preflight.core.result import Evidence, Status
-from mlx_preflight.criteria import guide
+from mlx_preflight.criteria import guide, guide_commands
 from mlx_preflight.criteria.markdown import tables
 from mlx_preflight.criteria.markdown.results import load_document
 from mlx_preflight.plan import register
@@ -196,6 +196,29 @@ def test_commands_that_work_pass(judge: Judge, edit: Edit) -> None:
     text = "".join(f"   {line}\n" for line in lines)
     checks = judge("ac7-guide", {NAME: edit(NAME, INSTALL, f"{INSTALL}{text}")})
     assert {c.status for c in checks.values()} == {Status.PASS}, checks["AC7.3"].reason
+
+
+@pytest.mark.parametrize(
+    ("noxfile", "known"),
+    [
+        ("@nox.session\ndef lint(session): ...\n", True),
+        ("@nox.session(name='x-lint')\ndef lint(session): ...\n", True),
+        ("@session\ndef lint(session): ...\n", True),
+        ("def other(session): ...\n", False),
+        ("@nox.session(name=NAME)\ndef made(session): ...\n", True),
+        ("nox.session(name='x')(body)\n", True),
+        ("def broken(\n", False),
+    ],
+)
+def test_a_projects_own_sessions_are_known(tmp_path: Path, noxfile: str, *, known: bool) -> None:
+    """Where a name is made while the noxfile runs, nobody is told that it is not there."""
+    (tmp_path / "noxfile.py").write_text(noxfile)
+    text = f"# Guide\n\n{'One more word is here. ' * 9}\n\n```bash\nnox -s lint -- x\n```\n"
+    (tmp_path / "guide.md").write_text(text)
+    document = load_document(tmp_path / "guide.md")
+    assert not isinstance(document, str)
+    found = guide_commands.problems(document, tmp_path)
+    assert found == ([] if known else ["`nox -s lint -- x`: nox has no session 'lint'"])
 
 
 def test_a_disagreement_names_both_ranges(judge: Judge, edit: Edit) -> None:

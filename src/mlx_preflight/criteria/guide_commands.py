@@ -232,7 +232,8 @@ def _preflight(arguments: list[str], _project: Path, _installed: set[str]) -> It
 
 
 def _nox(arguments: list[str], project: Path, _installed: set[str]) -> Iterator[str]:
-    known = sessions(project)
+    if (known := sessions(project)) is None:
+        return
     asked, takes = [], False
     for word in arguments:
         if word == "--":
@@ -246,26 +247,33 @@ def _nox(arguments: list[str], project: Path, _installed: set[str]) -> Iterator[
             yield f"nox has no session {name!r}{_near(name, known)}"
 
 
-def sessions(project: Path) -> frozenset[str]:
-    """Return the nox sessions of the plan, and those that the project's noxfile defines."""
+def sessions(project: Path) -> frozenset[str] | None:
+    """Return the nox sessions of the plan, and those that the project's noxfile defines.
+
+    None where a name is made while it runs: then nobody can tell by reading.
+    """
     names = {item.id for item in register.SESSIONS} | {*spec.GROUPS, "summary", "merge", "compare"}
     try:
         tree = ast.parse((project / "noxfile.py").read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
         return frozenset(names)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and "session" in "".join(
-            ast.dump(item) for item in node.decorator_list
-        ):
-            names.add(node.name)
-            names |= {
-                str(item.value.value)
-                for call in node.decorator_list
-                if isinstance(call, ast.Call)
-                for item in call.keywords
-                if item.arg == "name" and isinstance(item.value, ast.Constant)
-            }
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    marks = [(node, mark) for node in functions for mark in node.decorator_list if _defines(mark)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _defines(node)]
+    if not all(any(call is mark for _, mark in marks) for call in calls):
+        return None
+    for node, mark in marks:
+        given = [item.value for item in getattr(mark, "keywords", ()) if item.arg == "name"]
+        if given and not isinstance(given[0], ast.Constant):
+            return None
+        names |= {node.name, *(str(item.value) for item in given if isinstance(item, ast.Constant))}
     return frozenset(names)
+
+
+def _defines(node: ast.expr) -> bool:
+    """Return whether an expression is nox's decorator, plain or called."""
+    function = node.func if isinstance(node, ast.Call) else node
+    return getattr(function, "attr", getattr(function, "id", "")) == "session"
 
 
 def _script(arguments: list[str], project: Path, _installed: set[str]) -> Iterator[str]:

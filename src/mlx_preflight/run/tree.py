@@ -51,7 +51,10 @@ def difference(
         if commit != here:
             return f"commit {commit[:SHOWN]} was judged, and {here[:SHOWN]} is here now"
         if not commits_only and item.get("tree", now["tree"]) != now["tree"]:
-            return f"commit {commit[:SHOWN]} was judged with other uncommitted changes"
+            return (
+                f"commit {commit[:SHOWN]} was judged with other uncommitted changes than are here "
+                "now; what a run itself writes belongs into .gitignore"
+            )
     return ""
 
 
