@@ -11,7 +11,7 @@ import pytest
 from mlx_preflight.memory import architecture
 from mlx_preflight.memory.measure import measure
 from mlx_preflight.memory.predict import predict
-from mlx_preflight.memory.replay import simulation, trace, trees
+from mlx_preflight.memory.replay import checkpointing, simulation, trace, trees
 from mlx_preflight.memory.replay.graph import Graph
 from mlx_preflight.memory.settings import OPTIMIZERS, Settings
 from tests.memory.models import qwen, small
@@ -68,7 +68,7 @@ def test_the_first_step_is_that_of_a_fresh_optimizer(optimizer: str) -> None:
     model = architecture.build(qwen(), settings)
     architecture.adapt(model, settings)
     fresh = architecture.optimizer(model, settings, initialised=False)
-    loss = trace._plain
+    loss = checkpointing.plain
     state = [model.state, fresh.state]
     batch = mx.zeros((1, settings.row_tokens), mx.int32)
     lengths = mx.zeros((1, 2), mx.int32)
