@@ -22,7 +22,7 @@ from memory_accuracy import machine, versions
 
 from mlx_preflight.core.result import Outcome, Status
 from mlx_preflight.criteria import loading, model_under_test, script
-from mlx_preflight.models import locate, validation
+from mlx_preflight.models import checkpoint, locate, validation
 from mlx_preflight.plan import profiles, register
 from mlx_preflight.plan.settings import ProjectSettings
 from mlx_preflight.run.context import Context
@@ -99,10 +99,8 @@ def judge(path: Path, model: LoadedModel) -> dict[str, Outcome]:
     )
     report = inspection.run(model, {"path": str(path)})
     resolved = locate.resolve(str(path))
-    inspected = model_under_test.checkpoint.inspect(path)
-    found = model_under_test.ModelUnderTest(
-        resolved, inspected, model_under_test.checkpoint.digests(inspected)
-    )
+    inspected = checkpoint.inspect(path)
+    found = model_under_test.ModelUnderTest(resolved, inspected, checkpoint.digests(inspected))
     facts = loading.LoadingFacts(
         context,
         found,
