@@ -11,22 +11,24 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from family_models import config_of, model_types, save
+from memory_accuracy import machine, versions
 
-from mlx_preflight.core import environment
 from mlx_preflight.core.result import Outcome, Status
 from mlx_preflight.criteria import loading, model_under_test, script
-from mlx_preflight.models import locate, validation
+from mlx_preflight.models import checkpoint, locate, validation
 from mlx_preflight.plan import profiles, register
 from mlx_preflight.plan.settings import ProjectSettings
 from mlx_preflight.run.context import Context
 from mlx_preflight.runtime import inspection, loaded
 from mlx_preflight.runtime.foreign import attempt
+from mlx_preflight.runtime.loaded import LoadedModel
 
 JUDGED = (register.AC4_2, register.AC4_3, register.AC4_4, register.AC4_5)
 """The checks that read a model."""
@@ -42,7 +44,9 @@ def main() -> int:
     rows = list(sweep(parser.parse_args().types or model_types()))
     refused = [row for row in rows if row.get("refused")]
     document = {
-        "environment": environment.capture(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": machine(),
+        "versions": versions(),
         "types": len({row["model_type"] for row in rows}),
         "loaded_types": len({row["model_type"] for row in rows if "made" not in row}),
         "models": sum("made" not in row for row in rows),
@@ -67,10 +71,10 @@ def _row(model_type: str, bits: int | None, folder: str) -> dict[str, Any]:
     made = attempt(lambda: _made(model_type, bits, path))
     if isinstance(made, Exception):
         return {"made": f"{type(made).__name__}: {made}"[:200]}
-    report = attempt(lambda: load(path))
-    if isinstance(report, Exception):
-        return {"made": f"mlx_lm does not load it: {type(report).__name__}: {report}"[:300]}
-    outcomes = judge(path)
+    model = attempt(lambda: load(path))
+    if isinstance(model, Exception):
+        return {"made": f"mlx_lm does not load it: {type(model).__name__}: {model}"[:300]}
+    outcomes = judge(path, model)
     wrong = {name: it.reason for name, it in outcomes.items() if it.status is not Status.PASS}
     return {"refused": wrong, "counted": outcomes[register.AC4_3].reason}
 
@@ -82,23 +86,21 @@ def _made(model_type: str, bits: int | None, path: Path) -> Path:
         raise ImportError(f"it ends the process: {error}") from error
 
 
-def load(path: Path) -> Any:
-    """Return what a worker reports of a checkpoint; transformers warns, as it does there."""
+def load(path: Path) -> LoadedModel:
+    """Return a checkpoint as a worker loads it; transformers warns, as it does there."""
     with warnings.catch_warnings(action="ignore"):
-        return inspection.run(loaded.load_model(str(path)), {"path": str(path)})
+        return loaded.load_model(str(path))
 
 
-def judge(path: Path) -> dict[str, Outcome]:
+def judge(path: Path, model: LoadedModel) -> dict[str, Outcome]:
     """Return what the checks of AC4 that read a model say of a checkpoint."""
     context = Context.of(
         path.parent, ProjectSettings(), profiles.find_profile(profiles.EMBEDDED), run_id="sweep"
     )
-    report = load(path)
+    report = inspection.run(model, {"path": str(path)})
     resolved = locate.resolve(str(path))
-    inspected = model_under_test.checkpoint.inspect(path)
-    found = model_under_test.ModelUnderTest(
-        resolved, inspected, model_under_test.checkpoint.digests(inspected)
-    )
+    inspected = checkpoint.inspect(path)
+    found = model_under_test.ModelUnderTest(resolved, inspected, checkpoint.digests(inspected))
     facts = loading.LoadingFacts(
         context,
         found,

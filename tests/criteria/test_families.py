@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 from family_models import config_of, save
-from loading_sweep import judge
+from loading_sweep import judge, load
 
 from mlx_preflight.core.result import Status
 from mlx_preflight.plan import register
@@ -36,7 +36,8 @@ def saved(family: str, folder: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize("family", sorted(DROPPED))
 def test_a_clean_model_of_today_passes(tmp_path: Path, family: str, bits: int | None) -> None:
     """Sinks, `A_log` and vision towers are counted, or left out and said."""
-    outcomes = judge(saved(family, tmp_path / "model", bits=bits))
+    folder = saved(family, tmp_path / "model", bits=bits)
+    outcomes = judge(folder, load(folder))
     assert [it.reason for it in outcomes.values() if it.status is not Status.PASS] == []
     dropped = sum(math.prod(shape) for shape in DROPPED[family].values())
     said = outcomes[register.AC4_3].reason

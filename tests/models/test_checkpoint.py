@@ -722,13 +722,12 @@ def test_the_stored_type_is_that_of_most_values(tmp_path: Path) -> None:
 
 def test_types_in_which_nothing_computes_are_a_problem(tmp_path: Path) -> None:
     """F64, integer weights, and packed words that nothing declares; tables of integers are none."""
-    for number, (change, said) in enumerate(
-        [
-            ({"model.norm.weight": np.ones(HIDDEN, np.float64)}, "1 tensors are F64"),
-            ({"model.embed_tokens.weight": np.ones((VOCAB, HIDDEN), np.int64)}, "are I64"),
-            (quantized(), "are U32"),
-        ]
-    ):
+    cases: list[tuple[Arrays, str]] = [
+        ({"model.norm.weight": np.ones(HIDDEN, np.float64)}, "1 tensors are F64"),
+        ({"model.embed_tokens.weight": np.ones((VOCAB, HIDDEN), np.int64)}, "are I64"),
+        (quantized(), "are U32"),
+    ]
+    for number, (change, said) in enumerate(cases):
         folder = make(tmp_path / str(number), {**arrays(), **change})
         (problem,) = c.check_dtypes(c.inspect(folder))
         assert said in problem
