@@ -179,7 +179,12 @@ NEEDS: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2, "block_multiple_of": 64}
     | {"block_ffn_dim_multiplier": 1.0},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
-    "llama4": {"num_experts_per_tok": 1, "attention_chunk_size": 64, "interleave_moe_layer_step": 2, "rope_scaling": None},
+    "llama4": {
+        "num_experts_per_tok": 1,
+        "attention_chunk_size": 64,
+        "interleave_moe_layer_step": 2,
+        "rope_scaling": None,
+    },
     "llama4_text": {"no_rope_layers": [1, 1, 1, 0]},
     "longcat_flash": {"attention_method": "MLA", "zero_expert_type": "identity"},
     "longcat_flash_ngram": {"ngram_vocab_size_ratio": 2, "emb_neighbor_num": 2, "emb_split_num": 2},
