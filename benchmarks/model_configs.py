@@ -234,6 +234,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     },
     # `Model._dummy_tokenizer_ids` of mlx_lm/models/phi3small.py (0.32) go up to 100351.
     "phi3small": {"vocab_size": 100352, "dense_attention_every_n_layers": 2, "gegelu_limit": 20.0},
+    "plamo": {"n_shared_head": 2},
     "plamo2": {"mamba_step": 2},
     "phixtral": {"rotary_dim": 16},
     "qwen3_5_moe": {"num_experts": 4},
