@@ -29,10 +29,10 @@ def published() -> list[str]:
             f"({row['low_gb']:.2f} to {row['high_gb']:.2f}) | {100 * row['error']:+.1f} % | "
             f"{'yes' if row['inside'] else 'no'} | {row['seconds']:.2f} |"
         )
-    stated = [row for row in rows if row["stated"]]
-    inside = sum(row["inside"] for row in stated)
-    median = statistics.median(abs(row["error"]) for row in stated)
-    total = f"{inside} of {len(stated)} fully stated runs are inside the interval"
+    known = [row for row in rows if row["stated"]]
+    inside = sum(row["inside"] for row in known)
+    median = statistics.median(abs(row["error"]) for row in known)
+    total = f"{inside} of {len(known)} fully stated runs are inside the interval"
     lines += ["", f"{total}; the median difference is {100 * median:.1f} %."]
     notes = [f"- {row['name']}: {row['gap']}" for row in rows if "gap" in row]
     return [*lines, "", "(*) settings not fully stated:", "", *notes]

@@ -25,7 +25,8 @@ SMALL: dict[str, Any] = {
     **dict.fromkeys(("hidden_size", "hidden_dim", "d_model", "n_embd", "model_dim"), 128),
     **dict.fromkeys(("intermediate_size", "ff_intermediate_size", "ffn_hidden_size"), 256),
     **dict.fromkeys(("n_inner", "mlp_hidden_size", "intermediate_size_mlp"), 256),
-    **dict.fromkeys(("dense_intermediate_size", "block_dim", "block_ff_dim"), 256),
+    **dict.fromkeys(("dense_intermediate_size", "block_ff_dim"), 256),
+    "block_dim": 128,
     **dict.fromkeys(("moe_intermediate_size", "expert_ffn_hidden_size"), 64),
     **dict.fromkeys(("shared_expert_intermediate_size", "shared_intermediate_size"), 64),
     **dict.fromkeys(("moe_shared_expert_intermediate_size", "share_expert_dim"), 64),
@@ -110,6 +111,8 @@ YARN = {
     "mscale_all_dim": 1.0,
 }
 
+LONGCAT = {"mla_scale_q_lora": True, "mla_scale_kv_lora": True}
+
 LONG_ROPE = {
     "type": "longrope",
     "original_max_position_embeddings": 1024,
@@ -186,8 +189,13 @@ NEEDS: dict[str, dict[str, Any]] = {
         "rope_scaling": None,
     },
     "llama4_text": {"no_rope_layers": [1, 1, 1, 0]},
-    "longcat_flash": {"attention_method": "MLA", "zero_expert_type": "identity"},
-    "longcat_flash_ngram": {"ngram_vocab_size_ratio": 2, "emb_neighbor_num": 2, "emb_split_num": 2},
+    "longcat_flash": {"attention_method": "MLA", "zero_expert_type": "identity", **LONGCAT},
+    "longcat_flash_ngram": {
+        **LONGCAT,
+        "ngram_vocab_size_ratio": 2,
+        "emb_neighbor_num": 2,
+        "emb_split_num": 2,
+    },
     "mamba2": {"time_step_limit": [0.0, 1e9], "intermediate_size": 256, "num_heads": 8},
     "mellum": {"layer_types": SLIDING, "rope_parameters": dict.fromkeys(SLIDING, ROPE)},
     "mimo_v2_flash": {
@@ -226,6 +234,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     },
     # `Model._dummy_tokenizer_ids` of mlx_lm/models/phi3small.py (0.32) go up to 100351.
     "phi3small": {"vocab_size": 100352, "dense_attention_every_n_layers": 2, "gegelu_limit": 20.0},
+    "plamo": {"n_shared_head": 2},
     "plamo2": {"mamba_step": 2},
     "phixtral": {"rotary_dim": 16},
     "qwen3_5_moe": {"num_experts": 4},

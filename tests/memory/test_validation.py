@@ -125,6 +125,13 @@ def test_a_step_that_cannot_be_traced_blames_nobody() -> None:
     assert "measure instead" in (caught.value.hint or "")
 
 
+def test_a_model_without_a_gradient_is_no_fault_of_its_config() -> None:
+    """The router of dbrx is evaluated in the step; the real trainer ends with the same words."""
+    with pytest.raises(UntraceableError, match="'dbrx' cannot be trained here") as caught:
+        predict(model_configs.config_of("dbrx"), small(max_seq_length=9))
+    assert "config.json" not in f"{caught.value} {caught.value.hint}"
+
+
 FLAT = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
 
 

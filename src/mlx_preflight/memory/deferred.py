@@ -7,9 +7,10 @@ of them is first used. Nothing is replaced: whoever uses one gets the real thing
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,9 @@ CLASSES = {
 }
 FUNCTIONS = {"mlx_lm.tokenizer_utils": ("load",)}
 """Module → names that mlx_lm (0.32) imports from it: utils.py, generate.py, tuner/datasets.py."""
+
+HUB = ("huggingface_hub", "snapshot_download")
+"""Package that imports its names when they are used, and the one that mlx_lm takes at once."""
 
 NEEDED = ("mlx_lm", "mlx_lm.tuner.trainer", "mlx_lm.tuner.utils", "mlx_lm.generate")
 """Modules that a prediction imports."""
@@ -57,14 +61,29 @@ def import_mlx_lm() -> None:
     stand_ins = {name: _stand_in(name) for name in CLASSES}
     sys.modules.update(stand_ins)
     try:
-        for name in NEEDED:
-            importlib.import_module(name)
+        with _unresolved(*HUB):
+            for name in NEEDED:
+                importlib.import_module(name)
     except ImportError:
         _forget("mlx_lm")
     finally:
         for name, module in stand_ins.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _unresolved(package: str, name: str) -> Iterator[None]:
+    """Let a name of a package be taken without its import, where it is not imported yet."""
+    module = importlib.import_module(package)
+    known = name in vars(module)
+    if not known:
+        setattr(module, name, _function(package, name))
+    try:
+        yield
+    finally:
+        if not known:
+            delattr(module, name)
 
 
 def _forget(package: str) -> None:

@@ -70,6 +70,19 @@ METAL_ONLY = "No Metal back-end"
 machine."""
 
 
+NO_GRADIENT = ("Cannot calculate VJP", "during function transformation")
+"""Messages of mlx (0.32) for a step whose gradient it cannot take, whatever the config says."""
+
+
+def untrainable(kind: str, said: str) -> UntraceableError:
+    """Return that the code of a model has no gradient under the installed versions."""
+    return UntraceableError(
+        f"model_type {kind!r} cannot be trained here: mlx finds no gradient of its code: {said} "
+        f"({pair()})",
+        hint=OTHER_PAIR,
+    )
+
+
 def metal_only(kind: str) -> UntraceableError:
     """Return that a model runs a kernel of Metal, which this machine cannot trace."""
     return UntraceableError(

@@ -60,8 +60,8 @@ def check_settings(settings: Settings) -> None:
     if not 0 <= settings.dropout < 1:
         raise EstimateError("dropout", settings.dropout, "a share of at least 0, below 1")
     if settings.fine_tune_type == "full" and settings.bits and not settings.inference:
-        allowed = "16 with fine_tune_type full: quantized weights have no gradient"
-        raise EstimateError("bits", settings.bits, allowed)
+        words = "16 with fine_tune_type full: quantized weights have no gradient"
+        raise EstimateError("bits", settings.bits, words)
     if settings.keys is not None and not settings.keys:
         raise EstimateError("keys", settings.keys, "None for every linear layer, or module names")
 
@@ -163,6 +163,8 @@ def built(make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
         said = (str(error).splitlines() or ["an assertion"])[0]
         if installation.METAL_ONLY in said:
             raise installation.metal_only(str(config["model_type"])) from error
+        if any(part in said for part in installation.NO_GRADIENT):
+            raise installation.untrainable(str(config["model_type"]), said) from error
         if missing := MISSING.search(said):
             allowed = f"a value; a {config['model_type']} model cannot be built without it"
             raise EstimateError(missing[1], None, allowed) from error
