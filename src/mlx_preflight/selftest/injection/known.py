@@ -11,6 +11,8 @@ _TURN = "no assistant turn is rendered to see how it ends"
 
 OPEN: dict[str, str] = {
     "mcp: an exit of 0 before a failing test": _EXIT,
+    "mcp: an exit status that a conftest sets": _EXIT,
+    "mcp: a plugin that says that tests passed": _EXIT,
     "ac5-inference: a turn that never ends": _TURN,
     "run3-model: no tokenizer": "RUN3.3 names the missing file, and RUN3.4 passes without it",
     "ac4-loading: dtype: auto": "only the names of float types are known",
