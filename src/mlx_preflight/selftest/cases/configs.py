@@ -184,7 +184,10 @@ RESUMED: dict[str, dict[str, Any]] = {
 
 CASES: tuple[Case, ...] = (
     *(KIT.clean(name, run_settings(**changes)) for name, changes in CLEAN.items()),
-    *(KIT.defect(check, name, run_settings(**more)) for name, (check, more, _) in FAULTS.items()),
+    *(
+        KIT.defect(check, name, run_settings(**more), blocks=True)
+        for name, (check, more, _) in FAULTS.items()
+    ),
     *(
         KIT.defect(plan.RUN1_1, f"config: {name}", write(CONFIG, text), blocks=True)
         for name, text in NOT_A_CONFIG.items()

@@ -122,7 +122,10 @@ CASES: tuple[Case, ...] = (
     *(KIT.defect(plan.AC3_4, name, *shadowed("mlx_lm", code)) for name, code in LEAVING.items()),
     KIT.defect(plan.AC3_5, "a package in conflict", *conflict(), along=[plan.AC3_6]),
     KIT.defect(
-        plan.AC3_5, "a package that does not build", remove("sample.py"), along=[plan.AC3_6]
+        plan.AC3_5,
+        "a package that does not build",
+        edit("pyproject.toml", "hatchling.build", "no_such"),
+        along=[plan.AC3_6],
     ),
     KIT.defect(plan.AC3_6, "a dependency that MCP excludes", package("anyio<4")),
     KIT.defect(

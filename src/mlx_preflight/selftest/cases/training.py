@@ -87,7 +87,7 @@ PEAKS: tuple[Case, ...] = (
         plan.RUN5_1,
         "no data",
         run_settings(data="nowhere"),
-        status=Status.BLOCKED,
+        status=Status.ERROR,
         along=["*"],
     ),
     MEMORY.defect(

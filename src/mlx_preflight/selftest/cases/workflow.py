@@ -135,8 +135,10 @@ SERVER: tuple[Case, ...] = (
     ),
     MCP.defect(
         plan.INT2_1,
-        "a server without tools",
-        *broken_module("mcp_local.probe", "module.server = lambda: {'tools': 0}"),
+        "a server that cannot be created",
+        *broken_module(
+            "mcp_local.mcp_server", "module.create_server = fails(RuntimeError('no server'))"
+        ),
     ),
     MCP.defect(
         plan.INT2_2,

@@ -24,7 +24,7 @@ from mlx_preflight.selftest.injection.trial import DIED, Trial
 MARK = "PREFLIGHT_FAULTS"
 """Variable that every process of a worker inherits, by which it is found when the worker ended."""
 
-TIMEOUT_S = 900.0
+TIMEOUT_S = 3600.0
 
 FEW = {
     plan.AC3_INSTALLATION: 6,

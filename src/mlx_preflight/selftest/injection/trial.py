@@ -161,7 +161,7 @@ def outcome(case: Case, checks: dict[str, CheckResult]) -> str:
     if not case.check:
         return ALARM if red or not checks else CLEAN
     if case.check not in checks or checks[case.check].status is Status.PASS:
-        return ELSEWHERE if red - case.along else MISSED
+        return ELSEWHERE if red else MISSED
     allowed = {case.check, *case.along}
     if ALL in case.along:
         allowed = red
