@@ -188,21 +188,23 @@ SKIPPED = "import pytest\n\n\n@pytest.mark.skip(reason='no GPU')\ndef test_gpu()
 
 STATIC: tuple[Case, ...] = (
     kit(plan.GATE1_FORMAT).defect(
-        "GATE1",
+        plan.GATE1,
         "a line that is too long",
         write("src/sample/long.py", "VALUES = [" + ", ".join(["100"] * 40) + "]\n"),
     ),
-    kit(plan.GATE1_FORMAT).defect("GATE1", "tabs", write("tests/tabs.py", "if True:\n\tX = 1\n")),
+    kit(plan.GATE1_FORMAT).defect(
+        plan.GATE1, "tabs", write("tests/tabs.py", "if True:\n\tX = 1\n")
+    ),
     kit(plan.GATE1_FORMAT).clean(
         "a stub and a text",
         *(write("src/sample/stub.pyi", "VALUE: int\n"), write("notes.txt", "a  b\n")),
     ),
     kit(plan.GATE1_FORMAT).clean("a formatted noxfile", write("noxfile.py", '"""Nox."""\n')),
     kit(plan.GATE2_LINT).defect(
-        "GATE2", "an undefined name", write("tests/x.py", "print(unknown)\n")
+        plan.GATE2, "an undefined name", write("tests/x.py", "print(unknown)\n")
     ),
     kit(plan.GATE2_LINT).defect(
-        "GATE2",
+        plan.GATE2,
         "a redefined function",
         write("tests/x.py", "def one():\n    pass\n\n\ndef one():\n    pass\n"),
     ),
@@ -215,7 +217,7 @@ STATIC: tuple[Case, ...] = (
         *(write("tests/x.py", "import os\n"), settings(lint_max=1)),
     ),
     kit(plan.GATE3_TYPES).defect(
-        "GATE3",
+        plan.GATE3,
         "a missing annotation",
         *(write("src/sample/more.py", "def two(x):\n    return x\n"), installed),
     ),
@@ -224,7 +226,7 @@ STATIC: tuple[Case, ...] = (
         *(write("src/sample/more.py", "VALUES: dict[str, list[int]] = {}\n"), installed),
     ),
     kit(plan.GATE6_COVERAGE).defect(
-        "GATE6",
+        plan.GATE6,
         "tests that leave no data",
         *(
             write(
@@ -235,7 +237,7 @@ STATIC: tuple[Case, ...] = (
         status=Status.ERROR,
     ),
     kit(plan.GATE6_COVERAGE).defect(
-        "GATE6", "no source", *(settings(source="nowhere"), installed), status=Status.ERROR
+        plan.GATE6, "no source", *(settings(source="nowhere"), installed), status=Status.ERROR
     ),
     kit(plan.GATE6_COVERAGE).clean(
         "coverage of its own in the options", *(ini("--strict-markers"), installed)
@@ -244,7 +246,7 @@ STATIC: tuple[Case, ...] = (
         "a lower limit that is met", *(settings(coverage_min=100.0), installed)
     ),
     kit(plan.GATE7_BUILD).defect(
-        "GATE7",
+        plan.GATE7,
         "a readme that is not there",
         write(
             "pyproject.toml",
@@ -252,33 +254,33 @@ STATIC: tuple[Case, ...] = (
         ),
     ),
     kit(plan.GATE7_BUILD).defect(
-        "GATE7",
+        plan.GATE7,
         "a table that is no TOML",
         write("pyproject.toml", faults.PYPROJECT + "[tool\n"),
         status=Status.ERROR,
     ),
     kit(plan.GATE7_BUILD).defect(
-        "GATE7",
+        plan.GATE7,
         "a version that is none",
         write("pyproject.toml", faults.PYPROJECT.replace('"1.0"', '"one"')),
     ),
-    kit(plan.GATE7_BUILD).defect("GATE7", "no sources", remove("src/sample")),
+    kit(plan.GATE7_BUILD).defect(plan.GATE7, "no sources", remove("src/sample")),
     kit(plan.GATE7_BUILD).clean("data beside the code", write("src/sample/values.json", "{}")),
     kit(plan.GATE7_BUILD).clean("a licence", write("LICENSE", "MIT\n")),
     kit(plan.GATE8_AUDIT).defect(
-        "GATE8",
+        plan.GATE8,
         "a database that is not there",
         *(settings(audit_database="nowhere"),),
         status=Status.ERROR,
     ),
     kit(plan.GATE8_AUDIT).defect(
-        "GATE8",
+        plan.GATE8,
         "an environment that is empty",
         *(remove("site-packages/jinja2.dist-info"),),
         status=Status.ERROR,
     ),
     kit(plan.GATE8_AUDIT).defect(
-        "GATE8",
+        plan.GATE8,
         "an advisory that is no JSON",
         *(write("advisories/BAD-1.json", "{"),),
         status=Status.ERROR,
