@@ -178,6 +178,12 @@ CASES: tuple[Case, ...] = (
         plan.AC2_5,
         "weights that select another one",
         edit("pyproject.toml", "speed = 1\n", "speed = 50\n"),
+        along={plan.AC2_1},
     ),
-    AC2.defect(plan.AC2_5, "scores without evidence", remove(EVIDENCE.format("peft"))),
+    AC2.defect(
+        plan.AC2_5,
+        "scores without evidence",
+        remove(EVIDENCE.format("peft")),
+        along={plan.AC2_1},
+    ),
 )
