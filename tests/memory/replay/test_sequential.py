@@ -53,9 +53,13 @@ def test_a_shortened_loop_has_results_for_all_tokens() -> None:
     assert not hasattr(gated_delta, "range")
 
 
-@pytest.mark.parametrize(("loops", "expected"), [(0, 900), (1, 900), (3, 48), (24, 8), (90, 8)])
-def test_many_loops_are_traced_over_fewer_tokens(loops: int, expected: int) -> None:
-    """Few tokens in all are traced in full; the trace of many loops stays small."""
+@pytest.mark.parametrize(
+    ("loops", "expected"), [(0, 900), (1, 900), (3, 48), (24, 48), (40, 42), (90, 32)]
+)
+def test_loops_are_traced_over_enough_tokens_to_fill_a_command_buffer(
+    loops: int, expected: int
+) -> None:
+    """Few tokens in all are traced in full, and never fewer than 32 tokens of a loop."""
     short, long = sequential.lengths(loops, 900)
     assert long == expected
     assert short == (long if expected == 900 else long // 2)
