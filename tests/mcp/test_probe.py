@@ -10,8 +10,7 @@ from mcp_local import probe
 from mlx_preflight.core.child_run import ChildRun
 from mlx_preflight.core.result import Status
 from mlx_preflight.criteria import mcp
-from mlx_preflight.gates import tool
-from mlx_preflight.gates.pytest_run import Tests
+from mlx_preflight.gates import pytest_run, tool
 from mlx_preflight.plan import register
 
 
@@ -20,14 +19,14 @@ def ended(stdout: str = "", code: int = 0, stderr: str = "") -> ChildRun:
     return ChildRun(("x",), code, stdout, stderr, 0.5, truncated=False)
 
 
-def a_run(code: int = 0, *failed: str, passed: int = 0) -> Tests:
+def a_run(code: int = 0, *failed: str, passed: int = 0) -> pytest_run.Tests:
     """Return a run of pytest as it was recorded."""
     ran = tool.ToolRun("pytest", "9", ended("", code))
     outcomes = {str(number): "passed" for number in range(passed)}
-    return Tests(ran, passed, failed, (), 0, "", "", 1, 0, outcomes)
+    return pytest_run.Tests(ran, passed, failed, (), 0, "", "", 1, 0, outcomes)
 
 
-def facts(**changes: ChildRun | Tests | str) -> mcp.ServerFacts:
+def facts(**changes: ChildRun | pytest_run.Tests | str) -> mcp.ServerFacts:
     """Return facts in which everything works, but for what is named."""
     probes = {
         "server": ended(json.dumps({"tools": 14})),
@@ -66,7 +65,7 @@ def test_each_part_works(name: str) -> None:
     ],
 )
 def test_each_check_can_fail(
-    check_id: str, changes: dict[str, ChildRun | Tests | str], status: str, words: str
+    check_id: str, changes: dict[str, ChildRun | pytest_run.Tests | str], status: str, words: str
 ) -> None:
     """Nothing that is absent, broken or empty passes."""
     outcome = mcp.CHECKS[check_id](facts(**changes))

@@ -63,3 +63,9 @@ def test_the_commands_refuse_it_alike() -> None:
         assert isinstance(done.exception, UsageError)
         assert done.exception.exit_code == ExitCode.USAGE
         assert "which is not predicted" in str(done.exception)
+
+
+@pytest.mark.parametrize("words", [[], ["lora_config.yaml"], ["--model", "x", "--train"]])
+def test_other_words_are_no_method(words: list[str]) -> None:
+    """A command without a word, and those of mlx_lm.lora, are nobody's method."""
+    methods.refuse_command(words)

@@ -76,7 +76,7 @@ def refuse_command(words: Sequence[str]) -> None:
     flags = [f"--{key.replace('_', '-')}" for key in KEYS]
     options = [
         word.partition("=")[2] or after
-        for word, after in zip(words, [*words[1:], ""], strict=True)
+        for word, after in itertools.pairwise([*words, ""])
         if word.partition("=")[0] in flags
     ]
     for word in (*program, *options):

@@ -134,6 +134,8 @@ def _untraceable(error: Exception, config: Mapping[str, Any]) -> UntraceableErro
             hint="measure instead",
         )
     first = (said.splitlines() or ["an assertion"])[0]
+    if any(part in first for part in installation.NO_GRADIENT):
+        return installation.untrainable(kind, first)
     return UntraceableError(
         f"a step of model_type {kind!r} cannot be traced: {type(error).__name__}: {first} "
         f"({installation.pair()})",
